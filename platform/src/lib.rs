@@ -1,1 +1,13 @@
-//! stub
+//! What both services need of their process: NATS, telemetry, health and configuration.
+//!
+//! It knows what a service is and nothing of runs, Discord or claude: whatever only one of the
+//! two services needs lives there.
+
+pub mod config;
+pub mod health;
+pub mod nats;
+pub mod shutdown;
+pub mod telemetry;
+
+/// Exit code for a wrong configuration or command line (`EX_USAGE` of sysexits.h).
+pub const EXIT_CONFIG: u8 = 64;

@@ -1,0 +1,249 @@
+//! The way to NATS: connecting, and the settings of streams and consumers.
+//!
+//! A [`StreamSpec`] becomes a configuration here and is held against what the server has. Only
+//! `gateway-svc provision` makes or changes streams; a service calls [`differences`] and refuses
+//! to start when there are any. Every call has a time-out, and no message is read or written here.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_nats::header::HeaderMap;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::{self, Context, stream};
+use async_nats::{Client, ConnectOptions, Event};
+use schemas::streams::{self, ConsumerSpec, Kind, StreamSpec};
+use thiserror::Error;
+
+use crate::telemetry::TRACEPARENT;
+
+/// How long one request may take before its fate counts as unknown.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A dead peer is noticed after about three of these (measured with async-nats 0.51).
+const PING_EVERY: Duration = Duration::from_secs(10);
+
+/// Why the server cannot be used.
+#[derive(Debug, Error)]
+pub enum NatsError {
+    /// Nothing answers there, or it does not let us in. Trying again may help.
+    #[error("cannot connect to NATS at {url}")]
+    Unreachable {
+        /// Where it was tried.
+        url: String,
+        /// What the client said.
+        source: async_nats::ConnectError,
+    },
+    /// The server is older than the protocol needs.
+    #[error("nats-server is {found}, and {}.{}.{} or newer is needed", needed.0, needed.1, needed.2)]
+    TooOld {
+        /// What the server says it is.
+        found: String,
+        /// What is needed.
+        needed: (u64, u64, u64),
+    },
+}
+
+/// Connects once.
+///
+/// # Errors
+///
+/// [`NatsError`].
+pub async fn connect(url: &str, name: &str) -> Result<(Client, Context), NatsError> {
+    let client = ConnectOptions::new()
+        .name(name)
+        .ping_interval(PING_EVERY)
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .event_callback(|event| async move { log(&event) })
+        .connect(url)
+        .await
+        .map_err(|source| NatsError::Unreachable { url: url.to_owned(), source })?;
+    let found = client.server_info().version;
+    if version(&found).is_none_or(|found| found < streams::SERVER_VERSION_MIN) {
+        return Err(NatsError::TooOld { found, needed: streams::SERVER_VERSION_MIN });
+    }
+    let context = jetstream::ContextBuilder::new()
+        .timeout(REQUEST_TIMEOUT)
+        .ack_timeout(REQUEST_TIMEOUT)
+        .build(client.clone());
+    Ok((client, context))
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Disconnected => tracing::warn!("NATS is away; trying again"),
+        Event::ServerError(error) => tracing::warn!(%error, "NATS refused something"),
+        Event::LameDuckMode | Event::Draining | Event::Closed => tracing::info!(%event, "NATS"),
+        Event::SlowConsumer(_) | Event::ClientError(_) => tracing::warn!(%event, "NATS"),
+    }
+}
+
+fn version(text: &str) -> Option<(u64, u64, u64)> {
+    let core = text.split_once('-').map_or(text, |(core, _)| core);
+    let mut parts = core.split('.').map(str::parse::<u64>);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+/// The configuration of a stream.
+pub fn stream_config(spec: &StreamSpec) -> stream::Config {
+    let bucket = spec.kind == Kind::Bucket;
+    stream::Config {
+        name: spec.name.clone(),
+        subjects: vec![spec.subject.clone()],
+        retention: match spec.kind {
+            Kind::WorkQueue => stream::RetentionPolicy::WorkQueue,
+            Kind::Bucket => stream::RetentionPolicy::Limits,
+        },
+        storage: stream::StorageType::File,
+        discard: stream::DiscardPolicy::New,
+        discard_new_per_subject: !bucket,
+        max_messages_per_subject: 1,
+        max_messages: -1,
+        max_bytes: -1,
+        max_message_size: -1,
+        max_consumers: streams::MAX_CONSUMERS,
+        max_age: spec.max_age.unwrap_or_default(),
+        allow_message_ttl: spec.message_ttl,
+        allow_direct: bucket,
+        allow_rollup: bucket,
+        deny_delete: bucket,
+        num_replicas: 1,
+        ..stream::Config::default()
+    }
+}
+
+/// The configuration of a durable pull consumer.
+pub fn consumer_config(spec: &ConsumerSpec) -> pull::Config {
+    pull::Config {
+        durable_name: Some(spec.name.clone()),
+        filter_subject: spec.filter.clone(),
+        deliver_policy: if spec.last_per_subject {
+            DeliverPolicy::LastPerSubject
+        } else {
+            DeliverPolicy::All
+        },
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: streams::ACK_WAIT,
+        max_deliver: -1,
+        max_ack_pending: streams::MAX_ACK_PENDING,
+        max_waiting: streams::MAX_WAITING,
+        ..pull::Config::default()
+    }
+}
+
+/// What is missing or set otherwise than the protocol needs, a line each; empty when all is well.
+///
+/// # Errors
+///
+/// When the server cannot be asked.
+pub async fn differences(
+    context: &Context,
+    specs: &[StreamSpec],
+    consumers: &[ConsumerSpec],
+) -> Result<Vec<String>, async_nats::Error> {
+    let mut found = Vec::new();
+    for spec in specs {
+        let name = &spec.name;
+        match context.get_stream(name).await {
+            Ok(stream) => {
+                let has = &stream.cached_info().config;
+                let wants = stream_config(spec);
+                let mut check = Check { what: format!("stream {name}"), found: &mut found };
+                check.same("subjects", &has.subjects, &wants.subjects);
+                check.same("retention", &has.retention, &wants.retention);
+                check.same("storage", &has.storage, &wants.storage);
+                check.same("discard", &has.discard, &wants.discard);
+                check.same(
+                    "discard_new_per_subject",
+                    &has.discard_new_per_subject,
+                    &wants.discard_new_per_subject,
+                );
+                check.same(
+                    "max_msgs_per_subject",
+                    &has.max_messages_per_subject,
+                    &wants.max_messages_per_subject,
+                );
+                check.same("max_age", &has.max_age, &wants.max_age);
+                check.same("max_consumers", &has.max_consumers, &wants.max_consumers);
+                check.same("allow_msg_ttl", &has.allow_message_ttl, &wants.allow_message_ttl);
+            }
+            Err(error) if is_absent(&error) => found.push(format!("stream {name} is missing")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for spec in consumers {
+        let wants = consumer_config(spec);
+        let name = format!("consumer {} of {}", spec.name, spec.stream);
+        let consumer =
+            context.get_consumer_from_stream::<pull::Config, _, _>(&spec.name, &spec.stream).await;
+        match consumer {
+            Ok(consumer) => {
+                let has = &consumer.cached_info().config;
+                let mut check = Check { what: name, found: &mut found };
+                check.same("filter_subject", &has.filter_subject, &wants.filter_subject);
+                check.same("ack_policy", &has.ack_policy, &wants.ack_policy);
+                check.same("ack_wait", &has.ack_wait, &wants.ack_wait);
+                check.same("max_deliver", &has.max_deliver, &wants.max_deliver);
+                check.same("max_ack_pending", &has.max_ack_pending, &wants.max_ack_pending);
+                check.same("backoff", &has.backoff, &wants.backoff);
+            }
+            Err(error) if is_no_consumer(&error) => found.push(format!("{name} is missing")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
+}
+
+fn is_absent(error: &jetstream::context::GetStreamError) -> bool {
+    use jetstream::context::GetStreamErrorKind as Kind;
+    match error.kind() {
+        Kind::JetStream(error) => error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND,
+        Kind::EmptyName | Kind::Request | Kind::InvalidStreamName => false,
+    }
+}
+
+fn is_no_consumer(error: &jetstream::stream::ConsumerError) -> bool {
+    use jetstream::ErrorCode;
+    let jetstream::stream::ConsumerErrorKind::JetStream(error) = error.kind() else { return false };
+    [ErrorCode::CONSUMER_NOT_FOUND, ErrorCode::STREAM_NOT_FOUND].contains(&error.error_code())
+}
+
+/// Compares one thing's settings and collects what differs.
+struct Check<'a> {
+    what: String,
+    found: &'a mut Vec<String>,
+}
+
+impl Check<'_> {
+    fn same<T: Debug + PartialEq>(&mut self, key: &str, has: &T, wants: &T) {
+        if has != wants {
+            let what = &self.what;
+            self.found.push(format!("{what}: {key} is {has:?} and must be {wants:?}"));
+        }
+    }
+}
+
+/// Headers that hand a trace on; empty when there is none.
+pub fn trace_headers(traceparent: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(text) = traceparent {
+        headers.insert(TRACEPARENT, text);
+    }
+    headers
+}
+
+/// The `traceparent` that a message brought.
+pub fn trace_of(headers: Option<&HeaderMap>) -> Option<String> {
+    headers?.get(TRACEPARENT).map(|value| value.as_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(version("2.9.10") < version("2.15.1"));
+        assert_eq!(version("2.15.1-preview.2"), Some((2, 15, 1)));
+        assert_eq!(version("nonsense"), None);
+    }
+}

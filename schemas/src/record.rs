@@ -1,0 +1,165 @@
+//! The run record: the one message from a runner to the gateway, in the KV bucket `RUNS`.
+//!
+//! Every revision is the whole state and replaces the one before, so a reader that missed some
+//! has missed nothing. It is written by compare-and-set alone, by the holder of its owner token.
+//! [`crate::run`] says which record may follow which; nothing here decides.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Attempt, Generation, OwnerToken, RunId, RunnerId, SessionId, StateId};
+use crate::run::{Fact, Phase};
+use crate::wire::VERSION;
+
+/// The most bytes of a record. What is larger is a digest of a file in FILES.
+pub const RECORD_MAX: usize = 64 * 1024;
+
+/// The most bytes of an answer inside a record; the rest of [`RECORD_MAX`] is for all else, and
+/// JSON may escape each byte.
+pub const INLINE_MAX: usize = 24 * 1024;
+
+/// The most refused tools a record names.
+pub const DENIALS_MAX: usize = 20;
+
+/// Where a run stands, as its holder sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Record {
+    /// Version of this type.
+    pub v: u16,
+    /// The run.
+    pub run: RunId,
+    /// The generation that this record belongs to.
+    pub generation: Generation,
+    /// The holding that this record belongs to.
+    pub attempt: Attempt,
+    /// The holder's name, for people.
+    pub runner: RunnerId,
+    /// The holder.
+    pub state_id: StateId,
+    /// The holding's secret: who knows it may write the next revision.
+    pub owner: OwnerToken,
+    /// claude's session.
+    pub session: SessionId,
+    /// What the holder is at.
+    pub state: State,
+    /// The W3C `traceparent` of the holder's span, so that the gateway's work on this record
+    /// belongs to the same trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
+/// What the holder is at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum State {
+    /// The run is held; claude was not seen yet.
+    Claimed,
+    /// claude runs.
+    Running,
+    /// There is an outcome. Nothing follows in this generation.
+    Ended {
+        /// The outcome.
+        outcome: Outcome,
+        /// What it took, as far as claude said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// claude answered.
+    Answered {
+        /// What it said last.
+        answer: Text,
+        /// Tools that it asked for and was refused, at most [`DENIALS_MAX`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        denied: Vec<Denial>,
+    },
+    /// There is no answer.
+    Failed {
+        /// Why, in one or a few lines for the person who asked.
+        why: String,
+        /// Tools that it asked for and was refused, at most [`DENIALS_MAX`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        denied: Vec<Denial>,
+    },
+    /// Somebody stopped it.
+    Stopped {
+        /// The name of whoever did.
+        by: String,
+    },
+}
+
+/// A text, or where it lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Text {
+    /// The text, of at most [`INLINE_MAX`] bytes.
+    Inline(String),
+    /// A UTF-8 file in the project's FILES bucket.
+    File {
+        /// Its name there: the SHA-256 of its bytes in hexadecimal.
+        digest: String,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+}
+
+/// A tool that claude asked for and was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Denial {
+    /// The tool, as claude names it.
+    pub tool: String,
+    /// What it was to be used on: a command, a path. One line.
+    pub object: String,
+}
+
+/// What a run took, as claude's result line says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Usage {
+    /// From the first line to the result, in milliseconds.
+    pub duration_ms: u64,
+    /// In US dollars, of the session so far.
+    pub cost_usd: f64,
+    /// Turns of the model.
+    pub turns: u32,
+    /// Tokens read, without those from the cache.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+}
+
+impl Record {
+    /// The version that this program writes.
+    pub const VERSION: u16 = VERSION;
+
+    /// What [`crate::run::Run::step`] needs to know of this record.
+    pub fn fact(&self) -> Fact {
+        Fact {
+            generation: self.generation,
+            attempt: self.attempt,
+            owner: self.owner,
+            phase: match self.state {
+                State::Claimed => Phase::Claimed,
+                State::Running => Phase::Running,
+                State::Ended { .. } => Phase::Ended,
+            },
+        }
+    }
+
+    /// The outcome, if there is one.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.state {
+            State::Ended { outcome, .. } => Some(outcome),
+            State::Claimed | State::Running => None,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The work message: a released run, from the gateway to whichever runner holds the project.
+//!
+//! It carries all that a runner needs to start; trace context travels in the headers beside it.
+//! It never changes after release: another generation is another message.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{
+    ChannelId, Generation, MessageId, ProjectName, RunId, SessionId, ThreadId, UserId,
+};
+use crate::wire::VERSION;
+
+/// The most bytes of a prompt: a text attachment of 256 kB and the message around it. Below
+/// NATS' `max_payload` (1 MiB) even when every byte is escaped threefold.
+pub const PROMPT_MAX: usize = 300 * 1024;
+
+/// A released run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Request {
+    /// Version of this type.
+    pub v: u16,
+    /// The run.
+    pub run: RunId,
+    /// Its generation when this message was published.
+    pub generation: Generation,
+    /// Where claude is to work.
+    pub project: ProjectName,
+    /// The channel that the project is mapped to.
+    pub channel: ChannelId,
+    /// The conversation.
+    pub thread: ThreadId,
+    /// claude's session for this conversation. The runner resumes it where its transcript lies and
+    /// starts it under this id where not.
+    pub session: SessionId,
+    /// Who asked.
+    pub author: Author,
+    /// The message that asked, if a message did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<MessageId>,
+    /// What claude is told, unchanged. At most [`PROMPT_MAX`] bytes.
+    pub prompt: String,
+}
+
+/// A person of Discord.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Author {
+    /// The person.
+    pub id: UserId,
+    /// The name that the others see.
+    pub name: String,
+}
+
+impl Request {
+    /// The version that this program writes.
+    pub const VERSION: u16 = VERSION;
+}
