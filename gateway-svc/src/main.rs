@@ -1,2 +1,117 @@
-//! stub
-fn main() {}
+//! `gateway-svc`: the Discord side of Holdfast.
+//!
+//! `serve` accepts messages, publishes runs and posts answers; `provision` makes the streams that
+//! both services need. Configuration is read and checked before any port is bound.
+
+mod app;
+mod bus;
+mod config;
+mod discord;
+mod feed;
+mod hearing;
+mod intake;
+mod nonce;
+mod outbox;
+mod pages;
+mod poster;
+mod presence;
+mod provision;
+mod publisher;
+mod render;
+mod routes;
+mod signals;
+mod store;
+mod typing;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use platform::config::{ConfigError, environment};
+use platform::{EXIT_CONFIG, shutdown, telemetry};
+use tokio_util::sync::CancellationToken;
+
+/// Drive Claude Code from Discord: the gateway.
+#[derive(Debug, Parser)]
+#[command(name = "gateway-svc", version)]
+struct Cli {
+    /// The configuration; default: `$XDG_CONFIG_HOME/holdfast/gateway.toml`
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Accept messages, publish runs, post answers.
+    Serve,
+    /// Make the streams, buckets and consumers in NATS, or bring them up to date.
+    Provision(provision::Wanted),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("nobody else chose a provider before main did");
+    match run(cli) {
+        Ok(code) => code,
+        Err(Ended::Config(error)) => refuse(error),
+        Err(Ended::Other(error)) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the process ends without success.
+enum Ended {
+    /// The configuration is wrong: nothing was started.
+    Config(ConfigError),
+    /// Something else.
+    Other(anyhow::Error),
+}
+
+impl From<ConfigError> for Ended {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<anyhow::Error> for Ended {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Ended> {
+    let env = environment();
+    match cli.command {
+        Command::Serve => {
+            let config = config::Config::load(cli.config, &env)?;
+            let _telemetry = telemetry::start("gateway-svc");
+            let stop = CancellationToken::new();
+            let service = app::serve(config, stop.clone());
+            Ok(runtime()?.block_on(shutdown::run_until_signalled(stop, service))?)
+        }
+        Command::Provision(wanted) => {
+            let streams = config::Streams::load(cli.config, &env)?;
+            let _telemetry = telemetry::start("gateway-svc");
+            runtime()?.block_on(app::make_streams(&streams, &wanted))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Runtime::new().context("the system gives no threads")
+}
+
+/// Says what is wrong with the configuration.
+#[expect(clippy::print_stderr, reason = "there is no log yet, and a person waits for this")]
+fn refuse(error: ConfigError) -> ExitCode {
+    eprintln!("gateway-svc: {:#}", anyhow::Error::new(error));
+    ExitCode::from(EXIT_CONFIG)
+}

@@ -3,6 +3,7 @@
 //! It knows what a service is and nothing of runs, Discord or claude: whatever only one of the
 //! two services needs lives there.
 
+pub mod clock;
 pub mod config;
 pub mod health;
 pub mod nats;

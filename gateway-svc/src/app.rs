@@ -1,0 +1,135 @@
+//! The gateway's life: what it needs, the loops that do its work, and how they end.
+//!
+//! The only file that knows every other. Each loop reconciles: whatever is killed here is found in
+//! the store or in NATS by the next start.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use backon::{ExponentialBuilder, Retryable};
+use platform::health::{self, Readiness};
+use platform::nats::{self, NatsError};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Bus;
+use crate::config::{Config, Streams};
+use crate::feed::Folder;
+use crate::hearing::Hearing;
+use crate::provision::{Wanted, provision};
+use crate::signals::Signals;
+use crate::store::Store;
+use crate::{discord, feed, poster, presence, publisher, typing};
+
+/// Events that may wait between Discord and the store.
+const EVENTS_MAX: usize = 1024;
+/// The longest pause between two tries to reach a server that is away at start.
+const PAUSE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Serves until `stop`, or until Discord lets the bot in no more.
+///
+/// # Errors
+///
+/// What kept it from starting, or what ended it.
+pub(crate) async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let readiness = Readiness::new(&["store", "nats", "discord"]);
+    let listener = TcpListener::bind(config.http_listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.http_listen))?;
+    tracing::info!(address = %listener.local_addr()?, "health pages");
+    let mut tasks = JoinSet::new();
+    let pages = health::serve(listener, readiness.clone(), stop.child_token());
+    tasks.spawn(async move { pages.await.context("the health pages") });
+
+    let ended = tokio::select! {
+        started = start(config, &readiness, &stop, &mut tasks) => started,
+        () = stop.cancelled() => Ok(()),
+    };
+    if ended.is_err() {
+        stop.cancel();
+    }
+    let mut first = ended;
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.context("a task panicked").and_then(|ended| ended);
+        if ended.is_err() && first.is_ok() {
+            // One loop that cannot go on ends the process; the next start finds everything.
+            first = ended;
+            stop.cancel();
+        }
+    }
+    first
+}
+
+async fn start(
+    config: Config,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let store = Store::open(&config.database_url).await?;
+    readiness.ready("store");
+    let (_, context) = connect(&config.nats_url, readiness).await?;
+    let bus = Bus::attach(context).await?;
+    readiness.ready("nats");
+    let (hands, ears) = discord::open(&config.discord)?;
+    let routes = Arc::new(config.routes);
+    let signals = Signals::default();
+    let (say, hear) = mpsc::channel(EVENTS_MAX);
+    let folder = Folder { store: store.clone(), bus: bus.clone(), signals: signals.clone() };
+    let hearing = Hearing::new(
+        Arc::clone(&routes),
+        store.clone(),
+        hands.clone(),
+        signals.clone(),
+        readiness.clone(),
+    );
+
+    tasks.spawn(ended(hearing.run(hear, stop.clone())));
+    tasks.spawn(ended(feed::run(bus.clone(), folder.clone(), stop.clone())));
+    let publishing =
+        publisher::run(store.clone(), bus.clone(), folder, signals.clone(), stop.clone());
+    tasks.spawn(ended(publishing));
+    tasks.spawn(ended(poster::run(store.clone(), hands.clone(), signals.clone(), stop.clone())));
+    tasks.spawn(ended(presence::run(routes, store.clone(), bus, signals, stop.clone())));
+    tasks.spawn(ended(typing::run(store, hands, stop.clone())));
+    let listening = ears.listen(say, stop.clone());
+    tasks.spawn(async move { listening.await.context("Discord") });
+    Ok(())
+}
+
+async fn ended(life: impl Future<Output = ()>) -> anyhow::Result<()> {
+    life.await;
+    Ok(())
+}
+
+/// Connects to NATS, however long it is away; a server that is too old is no matter of waiting.
+async fn connect(
+    url: &str,
+    readiness: &Readiness,
+) -> Result<(async_nats::Client, async_nats::jetstream::Context), NatsError> {
+    let pauses =
+        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
+    (|| nats::connect(url, "holdfast-gateway"))
+        .retry(pauses)
+        .when(|error| matches!(error, NatsError::Unreachable { .. }))
+        .notify(|error, pause| {
+            let why = format!("{:#}", anyhow::Error::msg(error.to_string()));
+            tracing::warn!(why, pause_ms = pause.as_millis(), "trying again");
+            readiness.not_ready("nats", why);
+        })
+        .await
+}
+
+/// Makes the streams, and says what it made.
+///
+/// # Errors
+///
+/// When NATS cannot be reached or refuses.
+pub(crate) async fn make_streams(streams: &Streams, wanted: &Wanted) -> anyhow::Result<()> {
+    let (_, context) = nats::connect(&streams.nats_url, "holdfast-provision").await?;
+    let made = provision(&context, wanted, &streams.projects).await?;
+    tracing::info!(made = made.join(", "), "provisioned");
+    Ok(())
+}

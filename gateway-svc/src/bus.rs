@@ -1,0 +1,255 @@
+//! The gateway's end of NATS: publishes work, reads records and files, hears presence.
+//!
+//! With the platform's `nats` and `provision` the only place that names async-nats. It decides
+//! nothing: loops call it and act on what it returns. Every call has a time-out.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{PullConsumer, pull};
+use async_nats::jetstream::context::PublishError;
+use async_nats::jetstream::message::{AckKind, PublishMessage};
+use async_nats::jetstream::{self, Context, ErrorCode, Message, kv};
+use futures_util::{Stream, StreamExt};
+use platform::nats::{REQUEST_TIMEOUT, differences, trace_headers};
+use schemas::WireError;
+use schemas::ids::ProjectName;
+use schemas::presence::Presence;
+use schemas::record::Record;
+use schemas::request::Request;
+use schemas::streams::{self, RunKey, SubjectError, WorkSubject};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tokio::io::AsyncReadExt;
+
+/// Records that the feed has at hand.
+const FEED_BATCH: usize = 64;
+/// How long a fetch of the feed waits when there is nothing.
+const FEED_WAIT: Duration = Duration::from_secs(30);
+/// The most bytes of an answer that is read from FILES: far beyond what anyone reads in Discord.
+const TEXT_MAX: u64 = 8 * 1024 * 1024;
+
+/// Why NATS did not do what it was asked.
+#[derive(Debug, Error)]
+pub(crate) enum BusError {
+    /// It did not answer, or answered with an error. Trying again may help.
+    #[error("NATS: {doing}")]
+    Request {
+        /// What was tried.
+        doing: &'static str,
+        /// What the client said.
+        source: async_nats::Error,
+    },
+    /// What is stored there cannot be read. Trying again is vain.
+    #[error("cannot read what is stored under {key}")]
+    Unreadable {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: WireError,
+    },
+    /// A file is not what its digest says, or too large.
+    #[error("the file {digest} is {problem}")]
+    BadFile {
+        /// Its name.
+        digest: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+fn request<E: Into<async_nats::Error>>(doing: &'static str) -> impl Fn(E) -> BusError {
+    move |error| BusError::Request { doing, source: error.into() }
+}
+
+type Result<T, E = BusError> = std::result::Result<T, E>;
+
+/// The gateway's end of NATS. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Bus {
+    context: Context,
+    runs: kv::Store,
+    runners: kv::Store,
+    feed: PullConsumer,
+}
+
+/// One delivery of the feed.
+pub(crate) struct Delivery {
+    message: Message,
+}
+
+/// What a delivery holds.
+pub(crate) enum Fed {
+    /// A record of this key.
+    Record(Box<(RunKey, Record)>),
+    /// Nothing for us: a key that was deleted, or one that is not ours.
+    Nothing,
+}
+
+impl Bus {
+    /// Attaches to streams that are as the protocol needs them.
+    ///
+    /// # Errors
+    ///
+    /// A line for each setting that differs, or what NATS said.
+    pub(crate) async fn attach(context: Context) -> anyhow::Result<Self> {
+        let specs = [streams::work(), streams::runs(), streams::control(), streams::runners()];
+        let found = differences(&context, &specs, &[streams::feed_consumer()])
+            .await
+            .map_err(anyhow::Error::from_boxed)?;
+        anyhow::ensure!(
+            found.is_empty(),
+            "NATS is not set up for this version; run `gateway-svc provision`:\n  {}",
+            found.join("\n  ")
+        );
+        let feed = streams::feed_consumer();
+        Ok(Self {
+            runs: context.get_key_value(streams::RUNS).await?,
+            runners: context.get_key_value(streams::RUNNERS).await?,
+            feed: context
+                .get_consumer_from_stream::<pull::Config, _, _>(feed.name, feed.stream)
+                .await?,
+            context,
+        })
+    }
+
+    /// Publishes a released run. One that is stored already is published: its subject takes one
+    /// message.
+    pub(crate) async fn publish(
+        &self,
+        subject: &WorkSubject,
+        request_body: &Request,
+        trace: Option<&str>,
+    ) -> Result<()> {
+        let message = PublishMessage::build()
+            .payload(schemas::to_json(request_body).into())
+            .headers(trace_headers(trace));
+        let sent = self.context.send_publish(subject.to_string(), message).await;
+        let acked = match sent {
+            Ok(ack) => ack.await,
+            Err(error) => Err(error),
+        };
+        match acked {
+            Ok(_) => Ok(()),
+            Err(error) if is_there_already(&error) => Ok(()),
+            Err(error) => Err(request("publishing a run")(error)),
+        }
+    }
+
+    /// The record of a run, if there is one.
+    pub(crate) async fn record(&self, key: &RunKey) -> Result<Option<Record>> {
+        let key = key.to_string();
+        let value = tokio::time::timeout(REQUEST_TIMEOUT, self.runs.get(&key))
+            .await
+            .map_err(request("reading a record"))?
+            .map_err(request("reading a record"))?;
+        let Some(value) = value else { return Ok(None) };
+        schemas::from_json(&value).map(Some).map_err(|source| BusError::Unreadable { key, source })
+    }
+
+    /// Records as they come, until the stream ends; then it is to be asked for again. An error is
+    /// an item, not the end.
+    pub(crate) async fn feed(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Delivery>> + Unpin + use<>> {
+        let messages = self
+            .feed
+            .stream()
+            .max_messages_per_batch(FEED_BATCH)
+            .expires(FEED_WAIT)
+            .heartbeat(FEED_WAIT / 2)
+            .messages()
+            .await
+            .map_err(request("reading the feed"))?;
+        Ok(messages.map(|message| {
+            message.map(|message| Delivery { message }).map_err(request("reading the feed"))
+        }))
+    }
+
+    /// Every presence, now and from now on.
+    pub(crate) async fn presences(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Presence>> + Unpin + use<>> {
+        let watch =
+            self.runners.watch_with_history(">").await.map_err(request("watching the runners"))?;
+        Ok(Box::pin(watch.filter_map(|entry| async {
+            match entry {
+                Ok(entry) if entry.operation == kv::Operation::Put => {
+                    let read = schemas::from_json(&entry.value);
+                    Some(read.map_err(|source| BusError::Unreadable { key: entry.key, source }))
+                }
+                Ok(_) => None,
+                Err(error) => Some(Err(request("watching the runners")(error))),
+            }
+        })))
+    }
+
+    /// A text out of a project's FILES, checked against its digest.
+    pub(crate) async fn text(&self, project: &ProjectName, digest: &str) -> Result<String> {
+        let bad = |problem| BusError::BadFile { digest: digest.to_owned(), problem };
+        let files = self
+            .context
+            .get_object_store(streams::files_bucket(project))
+            .await
+            .map_err(request("opening FILES"))?;
+        let object = files.get(digest).await.map_err(request("reading a file"))?;
+        let mut bytes = Vec::new();
+        let mut object = object.take(TEXT_MAX + 1);
+        tokio::time::timeout(FEED_WAIT, object.read_to_end(&mut bytes))
+            .await
+            .map_err(request("reading a file"))?
+            .map_err(request("reading a file"))?;
+        if TEXT_MAX < bytes.len() as u64 {
+            return Err(bad("too large"));
+        }
+        let is =
+            Sha256::digest(&bytes).iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
+        if is != digest {
+            return Err(bad("not what its name says"));
+        }
+        String::from_utf8(bytes).map_err(|_| bad("no UTF-8 text"))
+    }
+}
+
+impl Delivery {
+    /// What was delivered.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Unreadable`]: a record that this version cannot read.
+    pub(crate) fn read(&self) -> Result<Fed> {
+        let prefix = format!("$KV.{}.", streams::RUNS);
+        let subject = self.message.subject.as_str();
+        let key: Result<RunKey, SubjectError> = subject.trim_start_matches(&prefix).parse();
+        let Ok(key) = key else { return Ok(Fed::Nothing) };
+        let headers = self.message.headers.as_ref();
+        let is_marker = headers.is_some_and(|h| {
+            h.get("KV-Operation").is_some() || h.get("Nats-Marker-Reason").is_some()
+        });
+        if is_marker {
+            return Ok(Fed::Nothing);
+        }
+        match schemas::from_json(&self.message.payload) {
+            Ok(record) => Ok(Fed::Record(Box::new((key, record)))),
+            Err(source) => Err(BusError::Unreadable { key: key.to_string(), source }),
+        }
+    }
+
+    /// It is in the store, or changes nothing: it need not come again.
+    pub(crate) async fn done(&self) -> Result<()> {
+        let ack = self.message.ack_with(AckKind::Ack);
+        tokio::time::timeout(REQUEST_TIMEOUT, ack)
+            .await
+            .map_err(request("acknowledging a record"))?
+            .map_err(request("acknowledging a record"))
+    }
+}
+
+/// Whether a message was refused because its subject holds one (10077, which a full disk has too).
+fn is_there_already(error: &PublishError) -> bool {
+    use std::error::Error as _;
+    let said = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
+    said.is_some_and(|said| {
+        said.error_code() == ErrorCode::STREAM_STORE_FAILED
+            && said.to_string().contains("per subject exceeded")
+    })
+}

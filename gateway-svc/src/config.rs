@@ -1,0 +1,329 @@
+//! The gateway's configuration: `gateway.toml`, the environment over it, every problem at once.
+//!
+//! [`Config::load`] is called once, before any port is bound; no invalid value gets past it.
+//! Secrets come from the environment or from files of their own, and are never printed.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use platform::config::{self, ConfigError, Environment, Problems};
+use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
+use serde::Deserialize;
+
+use crate::routes::{Allow, Project, Routes};
+
+/// The name of the file in Holdfast's configuration directory.
+pub(crate) const FILE: &str = "gateway.toml";
+
+/// What the gateway is to do. Nothing in it can be invalid.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// How to reach Discord.
+    pub(crate) discord: Discord,
+    /// Where NATS is.
+    pub(crate) nats_url: String,
+    /// Where the store is.
+    pub(crate) database_url: String,
+    /// Where the health pages are served.
+    pub(crate) http_listen: SocketAddr,
+    /// Which channel belongs to which project, and who may use it.
+    pub(crate) routes: Routes,
+}
+
+/// How to reach Discord.
+#[derive(Debug)]
+pub(crate) struct Discord {
+    /// The bot's token.
+    pub(crate) token: Secret,
+    /// What answers for discord.com; `None`: discord.com itself.
+    pub(crate) connect_to: Option<SocketAddr>,
+    /// Certificates (PEM) that are trusted beside the public ones.
+    pub(crate) ca_pem: Option<Vec<u8>>,
+}
+
+/// A text that is never printed.
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// The text, for the one who needs it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    nats_url: Option<String>,
+    database_url: Option<String>,
+    http_listen: Option<String>,
+    #[serde(default)]
+    discord: DiscordFile,
+    #[serde(default)]
+    projects: BTreeMap<String, ProjectFile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DiscordFile {
+    token_file: Option<PathBuf>,
+    connect_to: Option<String>,
+    ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProjectFile {
+    channels: Vec<String>,
+    /// A word or a table: taken as it comes, so that its problems are told with the others.
+    allow: Option<serde_json::Value>,
+}
+
+const NATS_URL: &str = "nats://127.0.0.1:4222";
+const HTTP_LISTEN: &str = "127.0.0.1:7070";
+const ALLOW_RULE: &str = "say who may use the project: allow = \"everyone\", or \
+                          allow = { roles = [\"ID\"], users = [\"ID\"] }";
+
+impl Config {
+    /// Reads and checks the configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]; [`ConfigError::Invalid`] lists all problems at once.
+    pub(crate) fn load(named: Option<PathBuf>, env: &Environment) -> Result<Self, ConfigError> {
+        let path = config::locate(named, FILE, env)?;
+        let file: File = config::read(&path)?;
+        let mut problems = Problems::default();
+        let config = file.check(&path, env, &mut problems);
+        problems.none(&path)?;
+        Ok(config.expect("a configuration without problems is whole"))
+    }
+}
+
+/// What `provision` needs: no token, no store, no channel.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    /// Where NATS is.
+    pub(crate) nats_url: String,
+    /// The projects whose files are kept.
+    pub(crate) projects: Vec<ProjectName>,
+}
+
+impl Streams {
+    /// Reads and checks the part of the configuration that is about streams.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]; [`ConfigError::Invalid`] lists all problems at once.
+    pub(crate) fn load(named: Option<PathBuf>, env: &Environment) -> Result<Self, ConfigError> {
+        let path = config::locate(named, FILE, env)?;
+        let file: File = config::read(&path)?;
+        let mut problems = Problems::default();
+        let nats_url = file.nats_url(env, &mut problems);
+        let projects = file.projects.keys();
+        let projects = projects
+            .filter_map(|name| problems.take(&format!("projects.{name}"), name.parse()))
+            .collect();
+        problems.none(&path)?;
+        Ok(Self { nats_url, projects })
+    }
+}
+
+/// A setting of the environment, where it is set, over the file's own.
+fn over(env: &Environment, name: &str, own: Option<String>) -> Option<String> {
+    env.get(name).filter(|value| !value.is_empty()).cloned().or(own)
+}
+
+impl File {
+    fn nats_url(&self, env: &Environment, problems: &mut Problems) -> String {
+        let url = over(env, "NATS_URL", self.nats_url.clone()).unwrap_or_else(|| NATS_URL.into());
+        problems.check(url.contains("://"), "nats_url", || {
+            format!("must be like {NATS_URL}, is {url:?}")
+        });
+        url
+    }
+
+    fn check(self, path: &Path, env: &Environment, problems: &mut Problems) -> Option<Config> {
+        let nats_url = self.nats_url(env, problems);
+        let database_url = over(env, "DATABASE_URL", self.database_url).or_else(|| {
+            let state = config::xdg(env, "XDG_STATE_HOME", ".local/state")?;
+            Some(format!("sqlite://{}", state.join("gateway.db").display()))
+        });
+        problems.check(database_url.as_deref().is_some_and(is_database), "database_url", || {
+            "must begin with sqlite:// and name a file, or be set by HOME's default".into()
+        });
+        let listen =
+            over(env, "HTTP_LISTEN", self.http_listen).unwrap_or_else(|| HTTP_LISTEN.into());
+        let http_listen = problems.take("http_listen", address(&listen));
+        let discord = self.discord.check(path, env, problems);
+        let routes = routes(self.projects, problems);
+        Some(Config {
+            discord: discord?,
+            nats_url,
+            database_url: database_url?,
+            http_listen: http_listen?,
+            routes,
+        })
+    }
+}
+
+fn is_database(url: &str) -> bool {
+    url.strip_prefix("sqlite://").is_some_and(|file| !file.is_empty())
+}
+
+impl DiscordFile {
+    fn check(self, path: &Path, env: &Environment, problems: &mut Problems) -> Option<Discord> {
+        let beside = |file: &Path| path.parent().unwrap_or(Path::new("")).join(file);
+        let read = |file: &Path| {
+            let file = beside(file);
+            fs::read(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))
+        };
+        let token = match (env.get("DISCORD_TOKEN"), &self.token_file) {
+            (Some(token), _) => Ok(token.clone()),
+            (None, Some(file)) => {
+                read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            }
+            (None, None) => Err("set DISCORD_TOKEN, or name a file that holds the token".into()),
+        };
+        let token = token.map(|token| token.trim().to_owned()).and_then(|token| {
+            if token.is_empty() { Err("the token is empty".into()) } else { Ok(Secret(token)) }
+        });
+        let token = problems.take("discord.token_file", token);
+        let connect_to = match &self.connect_to {
+            Some(text) => Some(problems.take("discord.connect_to", address(text))?),
+            None => None,
+        };
+        let ca_pem = match &self.ca_file {
+            Some(file) => Some(problems.take("discord.ca_file", read(file))?),
+            None => None,
+        };
+        Some(Discord { token: token?, connect_to, ca_pem })
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text
+        .to_socket_addrs()
+        .map_err(|error| format!("must be like 127.0.0.1:7070, is {text:?} ({error})"))?;
+    found.next().ok_or_else(|| format!("{text:?} is the name of no host"))
+}
+
+fn routes(projects: BTreeMap<String, ProjectFile>, problems: &mut Problems) -> Routes {
+    problems.check(!projects.is_empty(), "projects", || {
+        "there is none: add [projects.NAME] with its channels".into()
+    });
+    let mut seen: HashSet<ChannelId> = HashSet::new();
+    let mut all = Vec::new();
+    for (name, project) in projects {
+        let at = |key: &str| format!("projects.{name}.{key}");
+        let parsed: Option<ProjectName> = problems.take(&format!("projects.{name}"), name.parse());
+        problems.check(!project.channels.is_empty(), &at("channels"), || {
+            "must name at least one channel by its id".into()
+        });
+        let mut channels = Vec::new();
+        for text in &project.channels {
+            let Some(channel) = problems.take(&at("channels"), text.parse::<ChannelId>()) else {
+                continue;
+            };
+            problems.check(seen.insert(channel), &at("channels"), || {
+                format!("{channel} is mapped twice: a channel belongs to one project")
+            });
+            channels.push(channel);
+        }
+        let allow = problems.take(&at("allow"), allow(project.allow.as_ref()));
+        if let (Some(name), Some(allow)) = (parsed, allow) {
+            all.push(Project { name, channels, allow });
+        }
+    }
+    Routes::new(all)
+}
+
+fn allow(value: Option<&serde_json::Value>) -> Result<Allow, String> {
+    use serde_json::Value;
+    match value {
+        Some(Value::String(word)) if word == "everyone" => Ok(Allow::Everyone),
+        Some(Value::Object(table)) => {
+            let mut roles = BTreeSet::new();
+            let mut users = BTreeSet::new();
+            for (key, ids) in table {
+                let ids = ids.as_array().ok_or(ALLOW_RULE)?.iter();
+                let texts = ids.map(|id| id.as_str().ok_or("ids are written as \"strings\""));
+                for text in texts {
+                    let text = text?;
+                    let told = |error: schemas::ids::IdError| error.to_string();
+                    match key.as_str() {
+                        "roles" => roles.insert(text.parse::<RoleId>().map_err(told)?),
+                        "users" => users.insert(text.parse::<UserId>().map_err(told)?),
+                        other => return Err(format!("{other:?} is neither roles nor users")),
+                    };
+                }
+            }
+            if roles.is_empty() && users.is_empty() {
+                return Err(format!("nobody could use it; {ALLOW_RULE}"));
+            }
+            Ok(Allow::Only { roles, users })
+        }
+        Some(_) | None => Err(ALLOW_RULE.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        fs::write(&path, text).unwrap();
+        let env = [("DISCORD_TOKEN", "t"), ("HOME", "/home/ada")];
+        Config::load(Some(path), &env.map(|(k, v)| (k.to_owned(), v.to_owned())).into())
+    }
+
+    #[test]
+    fn the_smallest_configuration_is_a_project_and_who_may_use_it() {
+        let config = load("[projects.app]\nchannels = [\"7\"]\nallow = \"everyone\"").unwrap();
+        assert_eq!(config.nats_url, NATS_URL);
+        assert_eq!(config.database_url, "sqlite:///home/ada/.local/state/holdfast/gateway.db");
+        assert_eq!(config.routes.project_of("7".parse().unwrap()).unwrap().name.as_str(), "app");
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let text = "http_listen = \"nowhere\"\n\
+                    [discord]\nca_file = \"missing.pem\"\n\
+                    [projects.App]\nchannels = [\"7\", \"x\"]\nallow = \"everyone\"\n\
+                    [projects.b]\nchannels = [\"7\"]";
+        let error = load(text).unwrap_err().to_string();
+        for part in
+            ["http_listen: ", "discord.ca_file: cannot read ", "projects.App: ", "\"x\" is not"]
+        {
+            assert!(error.contains(part), "{part:?} is not in\n{error}");
+        }
+        assert!(error.contains("7 is mapped twice"), "{error}");
+        assert!(error.contains("projects.b.allow: say who may use the project"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_with_its_line() {
+        let error = load("nats_ulr = \"x\"").unwrap_err();
+        let ConfigError::Malformed { source, .. } = error else { panic!("{error}") };
+        assert!(source.to_string().contains("line 1"), "{source}");
+        assert!(source.to_string().contains("nats_ulr"), "{source}");
+    }
+
+    #[test]
+    fn the_token_is_not_printed() {
+        let config = load("[projects.app]\nchannels = [\"7\"]\nallow = \"everyone\"").unwrap();
+        assert!(format!("{config:?}").contains("Secret(..)"));
+    }
+}

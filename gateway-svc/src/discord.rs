@@ -1,0 +1,418 @@
+//! Discord: what is heard there, and what is done there. The only file that names serenity.
+//!
+//! serenity hands events to its handlers out of order, so messages are taken from a collector,
+//! which runs inside the shard's loop; it is registered at READY and at RESUMED, and whoever
+//! receives [`Event::Connected`] reads over REST what was missed before. Text is passed on as it
+//! is: nothing here judges a message or decides whether a failure is tried again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest_serenity as reqwest;
+use schemas::ids::{ChannelId, IdError, MessageId, RoleId, UserId};
+use schemas::request::Author;
+use serenity::all as discord;
+use serenity::builder::{CreateAllowedMentions, CreateMessage, CreateThread};
+use serenity::http::{Http, HttpBuilder, HttpError, MessagePagination};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config;
+use crate::intake::{Attachment, Heard, Writer};
+use crate::outbox::Mark;
+
+/// How long one request to Discord may take, its answer included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the connection may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The most messages that one page of history has (Discord's reference, "Get Channel Messages").
+pub(crate) const HISTORY_MAX: u8 = 100;
+
+/// What happens in Discord.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A session began or was resumed: what follows is heard, what came before may be missing.
+    Connected,
+    /// A message was written.
+    Message(Box<Heard>),
+}
+
+/// Why Discord did not do what it was asked.
+#[derive(Debug, Error)]
+pub(crate) enum DiscordError {
+    /// It said no, with an HTTP status and a code of its own (0 or -1: none).
+    #[error("Discord refused with {status}, code {code}: {message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Discord's code (reference, "JSON Error Codes").
+        code: i64,
+        /// What it said.
+        message: String,
+    },
+    /// Nobody knows whether it was done: a broken connection, a time-out, an unreadable answer.
+    #[error("no word from Discord")]
+    Unknown(#[source] Box<serenity::Error>),
+    /// An id that cannot be one.
+    #[error("Discord gave a bad id")]
+    BadId(#[from] IdError),
+    /// A file could not be fetched.
+    #[error("cannot fetch the file")]
+    Fetch(#[source] reqwest::Error),
+    /// A file is larger than Discord said.
+    #[error("the file is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The certificates in `discord.ca_file`, or the HTTP client, are not usable.
+    #[error("cannot set up the HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
+impl From<serenity::Error> for DiscordError {
+    fn from(error: serenity::Error) -> Self {
+        if let serenity::Error::Http(HttpError::UnsuccessfulRequest(response)) = &error {
+            return Self::Refused {
+                status: response.status_code.as_u16(),
+                code: i64::try_from(response.error.code).unwrap_or(-1),
+                message: response.error.message.clone(),
+            };
+        }
+        Self::Unknown(Box::new(error))
+    }
+}
+
+type Result<T, E = DiscordError> = std::result::Result<T, E>;
+
+/// The bot's hands. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Discord {
+    http: Arc<Http>,
+    files: reqwest::Client,
+}
+
+/// The bot's ears: a connection that is not open yet.
+pub(crate) struct Connection {
+    token: String,
+    client: reqwest::Client,
+}
+
+/// Makes both.
+///
+/// # Errors
+///
+/// [`DiscordError::Client`].
+pub(crate) fn open(config: &config::Discord) -> Result<(Discord, Connection)> {
+    let client = client(config.connect_to, config.ca_pem.as_deref())?;
+    let token = config.token.reveal().to_owned();
+    let http = Arc::new(http(&token, client.clone()));
+    Ok((Discord { http, files: client.clone() }, Connection { token, client }))
+}
+
+/// An HTTP client that finds Discord where the configuration says. (serenity's own proxy setting
+/// is ignored while its rate limiter is on.)
+fn client(connect_to: Option<SocketAddr>, ca_pem: Option<&[u8]>) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder().timeout(REQUEST_TIMEOUT);
+    if let Some(address) = connect_to {
+        builder = builder
+            .resolve("discord.com", address)
+            .resolve("cdn.discordapp.com", address)
+            .resolve("media.discordapp.net", address);
+    }
+    if let Some(pem) = ca_pem {
+        let authorities =
+            reqwest::Certificate::from_pem_bundle(pem).map_err(DiscordError::Client)?;
+        builder =
+            authorities.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+    }
+    builder.build().map_err(DiscordError::Client)
+}
+
+fn http(token: &str, client: reqwest::Client) -> Http {
+    HttpBuilder::new(token)
+        .client(client)
+        // No answer of claude's ever calls for @everyone.
+        .default_allowed_mentions(CreateAllowedMentions::new())
+        .build()
+}
+
+impl Discord {
+    /// The messages after `after`, oldest first, at most [`HISTORY_MAX`].
+    pub(crate) async fn history(&self, channel: ChannelId, after: MessageId) -> Result<Vec<Heard>> {
+        let target = Some(MessagePagination::After(discord::MessageId::new(after.get())));
+        let messages = self.http.get_messages(to(channel), target, Some(HISTORY_MAX)).await?;
+        let mut heard = messages.iter().map(heard).collect::<Result<Vec<_>>>()?;
+        heard.sort_by_key(|heard| heard.id);
+        Ok(heard)
+    }
+
+    /// The newest message of a channel, if it has one.
+    pub(crate) async fn newest(&self, channel: ChannelId) -> Result<Option<MessageId>> {
+        let messages = self.http.get_messages(to(channel), None, Some(1)).await?;
+        Ok(messages.first().map(|message| MessageId::new(message.id.get())).transpose()?)
+    }
+
+    /// The channel that a thread is in; `None` for what is no thread.
+    pub(crate) async fn parent(&self, place: ChannelId) -> Result<Option<ChannelId>> {
+        let Some(channel) = self.http.get_channel(to(place)).await?.guild() else {
+            return Ok(None);
+        };
+        let parent = channel.thread_metadata.and(channel.parent_id);
+        Ok(parent.map(|parent| ChannelId::new(parent.get())).transpose()?)
+    }
+
+    /// The roles that a person has in the server of a channel.
+    pub(crate) async fn roles(&self, channel: ChannelId, user: UserId) -> Result<Vec<RoleId>> {
+        let Some(place) = self.http.get_channel(to(channel)).await?.guild() else {
+            return Ok(Vec::new());
+        };
+        let user = discord::UserId::new(user.get());
+        let member = self.http.get_member(place.guild_id, user).await?;
+        Ok(member.roles.iter().map(|role| RoleId::new(role.get())).collect::<Result<_, _>>()?)
+    }
+
+    /// Writes a message. A repeat of `nonce` within Discord's window is the same message.
+    pub(crate) async fn post(
+        &self,
+        channel: ChannelId,
+        reply_to: Option<MessageId>,
+        content: &str,
+        nonce: String,
+    ) -> Result<MessageId> {
+        let mut message = CreateMessage::new()
+            .content(content)
+            .nonce(discord::Nonce::String(nonce))
+            .enforce_nonce(true);
+        if let Some(asked) = reply_to {
+            // The message may be gone by now; the line is still worth saying.
+            let reference = discord::MessageReference::from((
+                to(channel),
+                discord::MessageId::new(asked.get()),
+            ))
+            .fail_if_not_exists(false);
+            message = message.reference_message(reference);
+        }
+        let posted = to(channel).send_message(&self.http, message).await?;
+        Ok(MessageId::new(posted.id.get())?)
+    }
+
+    /// Starts a thread from a message. One that is there already (160004) is the one we want.
+    pub(crate) async fn start_thread(
+        &self,
+        channel: ChannelId,
+        message: MessageId,
+        name: &str,
+    ) -> Result<()> {
+        const ALREADY_THERE: i64 = 160_004;
+        let message = discord::MessageId::new(message.get());
+        let started = to(channel)
+            .create_thread_from_message(&self.http, message, CreateThread::new(name))
+            .await;
+        match started.map_err(DiscordError::from) {
+            Ok(_) | Err(DiscordError::Refused { code: ALREADY_THERE, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts our reaction under a message; twice is once.
+    pub(crate) async fn react(
+        &self,
+        channel: ChannelId,
+        message: MessageId,
+        mark: Mark,
+    ) -> Result<()> {
+        let message = discord::MessageId::new(message.get());
+        Ok(self.http.create_reaction(to(channel), message, &emoji(mark)).await?)
+    }
+
+    /// Takes our reaction away; one that is not there is no matter.
+    pub(crate) async fn unreact(
+        &self,
+        channel: ChannelId,
+        message: MessageId,
+        mark: Mark,
+    ) -> Result<()> {
+        let message = discord::MessageId::new(message.get());
+        Ok(self.http.delete_reaction_me(to(channel), message, &emoji(mark)).await?)
+    }
+
+    /// Shows that somebody writes, for about ten seconds.
+    pub(crate) async fn typing(&self, channel: ChannelId) -> Result<()> {
+        Ok(self.http.broadcast_typing(to(channel)).await?)
+    }
+
+    /// Fetches an attached file of at most `max` bytes.
+    pub(crate) async fn fetch(&self, url: &str, max: u64) -> Result<Vec<u8>> {
+        let response = self.files.get(url).send().await.map_err(DiscordError::Fetch)?;
+        let response = response.error_for_status().map_err(DiscordError::Fetch)?;
+        let mut bytes = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            bytes.extend_from_slice(&chunk.map_err(DiscordError::Fetch)?);
+            if max < bytes.len() as u64 {
+                return Err(DiscordError::TooLarge(max));
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// Whether a file lies with Discord: nothing else is ever fetched.
+pub(crate) fn is_discords(url: &str) -> bool {
+    let host = reqwest::Url::parse(url)
+        .ok()
+        .filter(|url| url.scheme() == "https")
+        .and_then(|url| url.host_str().map(str::to_owned));
+    matches!(host.as_deref(), Some("cdn.discordapp.com" | "media.discordapp.net"))
+}
+
+impl Connection {
+    /// Listens until `stop`, and says what it hears in order.
+    ///
+    /// # Errors
+    ///
+    /// When Discord lets the bot in no more: a wrong token, missing intents.
+    pub(crate) async fn listen(
+        self,
+        events: mpsc::Sender<Event>,
+        stop: CancellationToken,
+    ) -> Result<()> {
+        let intents = discord::GatewayIntents::GUILDS
+            | discord::GatewayIntents::GUILD_MESSAGES
+            | discord::GatewayIntents::MESSAGE_CONTENT;
+        let tasks = TaskTracker::new();
+        let ears = Ears { events, tasks: tasks.clone(), stop: stop.clone() };
+        let mut client =
+            serenity::client::ClientBuilder::new_with_http(http(&self.token, self.client), intents)
+                .event_handler(ears)
+                .await?;
+        let shards = Arc::clone(&client.shard_manager);
+        let ended = tokio::select! {
+            ended = client.start() => ended.map_err(DiscordError::from),
+            () = stop.cancelled() => {
+                // It can wait for a close frame that never comes (serenity#3369).
+                if tokio::time::timeout(CLOSE_TIMEOUT, shards.shutdown_all()).await.is_err() {
+                    tracing::debug!("Discord did not say good-bye");
+                }
+                Ok(())
+            }
+        };
+        tasks.close();
+        stop.cancel();
+        tasks.wait().await;
+        ended
+    }
+}
+
+/// What serenity calls. Only READY and RESUMED matter here; messages come by the collector.
+struct Ears {
+    events: mpsc::Sender<Event>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Ears {
+    /// Takes messages from the shard from now on. An older collector ends with its shard, and a
+    /// message that two of them heard is judged once.
+    async fn attach(&self, shard: &discord::ShardMessenger) {
+        let messages = serenity::collector::collect(shard, |event| {
+            let discord::Event::MessageCreate(created) = event else { return None };
+            Some(created.message.clone())
+        });
+        // Only now, so that what was written before the collector is read over REST.
+        if self.events.send(Event::Connected).await.is_err() {
+            return;
+        }
+        let events = self.events.clone();
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let mut messages = std::pin::pin!(messages.take_until(stop.cancelled()));
+            while let Some(message) = messages.next().await {
+                let heard = match heard(&message) {
+                    Ok(heard) => heard,
+                    Err(error) => {
+                        tracing::warn!(%error, "a message was not understood");
+                        continue;
+                    }
+                };
+                if events.send(Event::Message(Box::new(heard))).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+#[serenity::async_trait]
+impl serenity::client::EventHandler for Ears {
+    async fn ready(&self, context: serenity::client::Context, ready: discord::Ready) {
+        tracing::info!(bot = %ready.user.name, "Discord is ready");
+        self.attach(&context.shard).await;
+    }
+
+    async fn resume(&self, context: serenity::client::Context, _: discord::ResumedEvent) {
+        tracing::info!("the Discord session was resumed");
+        self.attach(&context.shard).await;
+    }
+}
+
+fn to(channel: ChannelId) -> discord::ChannelId {
+    discord::ChannelId::new(channel.get())
+}
+
+fn emoji(mark: Mark) -> discord::ReactionType {
+    discord::ReactionType::Unicode(mark.emoji().to_owned())
+}
+
+fn heard(message: &discord::Message) -> Result<Heard> {
+    let member = message.member.as_deref();
+    let roles = member.map(|member| {
+        member.roles.iter().map(|role| RoleId::new(role.get())).collect::<Result<Vec<_>, _>>()
+    });
+    let written = [discord::MessageType::Regular, discord::MessageType::InlineReply];
+    let by = if message.author.bot || message.webhook_id.is_some() {
+        Writer::Bot
+    } else if written.contains(&message.kind) {
+        Writer::Person
+    } else {
+        Writer::System
+    };
+    let name = member
+        .and_then(|member| member.nick.as_deref())
+        .unwrap_or_else(|| message.author.display_name());
+    let attachments = message.attachments.iter().map(|file| Attachment {
+        name: file.filename.clone(),
+        url: file.url.clone(),
+        media_type: file.content_type.clone(),
+        bytes: u64::from(file.size),
+    });
+    Ok(Heard {
+        id: MessageId::new(message.id.get())?,
+        channel: ChannelId::new(message.channel_id.get())?,
+        author: Author { id: UserId::new(message.author.id.get())?, name: name.to_owned() },
+        roles: roles.transpose()?,
+        by,
+        content: message.content.clone(),
+        attachments: attachments.collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_discords;
+
+    #[test]
+    fn only_discords_own_files_are_fetched() {
+        assert!(is_discords("https://cdn.discordapp.com/attachments/1/2/a.txt?ex=1"));
+        for url in [
+            "http://cdn.discordapp.com/a",
+            "https://cdn.discordapp.com.example.org/a",
+            "https://evil.example/cdn.discordapp.com",
+            "file:///etc/passwd",
+        ] {
+            assert!(!is_discords(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! RUNS → store: each record is folded into its run, and acknowledged when that is on disk.
+//!
+//! The gateway's durable consumer on the records is the event feed: there is no second publish to
+//! keep in step. A record may come again or late; the store knows what it changes.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::StreamExt;
+use platform::clock::now_ms;
+use platform::telemetry::set_parent;
+use schemas::record::{Outcome, Record, Text};
+use schemas::streams::RunKey;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::bus::{Bus, BusError, Delivery, Fed};
+use crate::render;
+use crate::signals::Signals;
+use crate::store::{Folded, Store, StoreError};
+
+/// The longest pause before a failed feed is tried again.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Why a record was not folded.
+#[derive(Debug, Error)]
+pub(crate) enum FoldError {
+    /// Its answer could not be read.
+    #[error("the answer cannot be read")]
+    Answer(#[from] BusError),
+    /// It could not be stored.
+    #[error("the record cannot be stored")]
+    Store(#[from] StoreError),
+}
+
+/// Folds records: used by the feed, and by the publisher, which reads them itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    /// Where runs are kept.
+    pub(crate) store: Store,
+    /// Where long answers are read.
+    pub(crate) bus: Bus,
+    /// Who is to know.
+    pub(crate) signals: Signals,
+}
+
+impl Folder {
+    /// Folds one record.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldError`]: the record has to come again.
+    pub(crate) async fn fold(
+        &self,
+        key: &RunKey,
+        record: &Record,
+        now_ms: i64,
+    ) -> Result<(), FoldError> {
+        let answer = self.answer(key, record).await?;
+        let rows = |place: &render::Place| match record.outcome() {
+            Some(outcome) => render::ended(place, outcome, &answer),
+            None => Vec::new(),
+        };
+        match self.store.fold(key, record, rows, now_ms).await? {
+            Folded::Moved => {
+                tracing::info!(run = %key.run, phase = ?record.fact().phase, "a run moved on");
+                self.signals.stored();
+            }
+            Folded::Stale => tracing::debug!(run = %key.run, "a record that changes nothing"),
+            Folded::Unknown => tracing::warn!(run = %key.run, "a record of a run we do not know"),
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, key: &RunKey, record: &Record) -> Result<String, BusError> {
+        match record.outcome() {
+            Some(Outcome::Answered { answer: Text::Inline(text), .. }) => Ok(text.clone()),
+            Some(Outcome::Answered { answer: Text::File { digest, .. }, .. }) => {
+                self.bus.text(&key.project, digest).await
+            }
+            Some(Outcome::Failed { .. } | Outcome::Stopped { .. }) | None => Ok(String::new()),
+        }
+    }
+}
+
+/// Folds what the feed brings, until `stop`.
+pub(crate) async fn run(bus: Bus, folder: Folder, stop: CancellationToken) {
+    let pauses =
+        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
+    let mut pause = pauses.build();
+    loop {
+        match bus.feed().await {
+            Ok(mut feed) => {
+                while let Some(Some(next)) = stop.run_until_cancelled(feed.next()).await {
+                    match next {
+                        Ok(delivery) => {
+                            take(&folder, &delivery).await;
+                            pause = pauses.build();
+                        }
+                        Err(error) => tracing::debug!(%error, "the feed hiccups"),
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the feed waits"),
+        }
+        let wait = pause.next().unwrap_or(PAUSE_MAX);
+        if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Folds one delivery. What cannot be folded now is not acknowledged, and comes again.
+async fn take(folder: &Folder, delivery: &Delivery) {
+    let (key, record) = match delivery.read() {
+        Ok(Fed::Record(both)) => *both,
+        Ok(Fed::Nothing) => return done(delivery).await,
+        Err(error) => {
+            tracing::error!(error = %error, source = ?error, "a record cannot be read; is a runner newer?");
+            return;
+        }
+    };
+    let span = tracing::info_span!("fold", otel.kind = "consumer", run.id = %key.run);
+    set_parent(&span, record.trace.as_deref());
+    async {
+        match folder.fold(&key, &record, now_ms()).await {
+            Ok(()) => done(delivery).await,
+            Err(error) => tracing::warn!(error = ?error, "a record waits to be folded"),
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+async fn done(delivery: &Delivery) {
+    // Without this it comes again and changes nothing.
+    if let Err(error) = delivery.done().await {
+        tracing::debug!(%error, "a record was not acknowledged");
+    }
+}

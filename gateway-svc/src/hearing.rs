@@ -1,0 +1,289 @@
+//! Discord → store: every message is judged once, whether it was heard live or read afterwards.
+//!
+//! One loop takes events in order. When a session begins it first reads over REST what was missed,
+//! then goes on with what was heard meanwhile; a timer reads again. Live messages never move a
+//! cursor: it moves only over what REST returned, when the whole page is in the store, and stays
+//! two minutes behind, since ids of messages are not stored in order everywhere at once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use platform::clock::now_ms;
+use platform::health::Readiness;
+use platform::telemetry::traceparent;
+use schemas::ids::{ChannelId, MessageId, RunId, ThreadId};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
+
+use crate::discord::{Discord, Event, HISTORY_MAX, is_discords};
+use crate::intake::{Heard, TEXT_FILE_MAX, Verdict, judge, prompt};
+use crate::render;
+use crate::routes::{Project, Routes};
+use crate::signals::Signals;
+use crate::store::{Cursor, NewRun, Store};
+
+/// How often everything is read again, for events that Discord never sent.
+const EVERY: Duration = Duration::from_secs(180);
+/// Threads without a word for so long are not read again.
+const THREADS_FOR_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// How far a cursor stays behind the present.
+const BEHIND_MS: i64 = 2 * 60 * 1000;
+/// Places that are remembered as being none of ours.
+const STRANGERS_MAX: usize = 10_000;
+/// How often a file is fetched before the person is told.
+const FETCHES_MAX: usize = 3;
+
+/// The ears' other end.
+pub(crate) struct Hearing {
+    routes: std::sync::Arc<Routes>,
+    store: Store,
+    discord: Discord,
+    signals: Signals,
+    readiness: Readiness,
+    /// The mapped channel of each place that was asked about: a hint that saves a question.
+    parents: HashMap<ChannelId, Option<ChannelId>>,
+}
+
+/// A place where people talk: a mapped channel, or a thread of one.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    channel: ChannelId,
+    thread: Option<ThreadId>,
+}
+
+impl Hearing {
+    /// Hears for these routes.
+    pub(crate) fn new(
+        routes: std::sync::Arc<Routes>,
+        store: Store,
+        discord: Discord,
+        signals: Signals,
+        readiness: Readiness,
+    ) -> Self {
+        Self { routes, store, discord, signals, readiness, parents: HashMap::new() }
+    }
+
+    /// Takes events until `stop`, or until nobody speaks any more.
+    pub(crate) async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: CancellationToken) {
+        let mut timer = tokio::time::interval(EVERY);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        timer.reset();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                event = events.recv() => match event {
+                    Some(Event::Connected) => {
+                        self.catch_up().await;
+                        self.readiness.ready("discord");
+                    }
+                    Some(Event::Message(heard)) => self.hear(&heard).await,
+                    None => return,
+                },
+                _ = timer.tick() => self.catch_up().await,
+            }
+        }
+    }
+
+    /// Judges one message and stores the verdict. What fails is heard again by the next catch-up,
+    /// since no cursor moved over it.
+    async fn hear(&mut self, heard: &Heard) {
+        let span = tracing::info_span!("accept", otel.kind = "consumer", message.id = %heard.id);
+        if let Err(error) = self.try_hear(heard).instrument(span).await {
+            tracing::warn!(message = %heard.id, error = format!("{error:#}"), "will be read again");
+        }
+    }
+
+    async fn try_hear(&mut self, heard: &Heard) -> anyhow::Result<()> {
+        let Some(spot) = self.spot(heard.channel).await? else { return Ok(()) };
+        if self.store.is_judged(heard.id).await? {
+            return Ok(());
+        }
+        let routes = std::sync::Arc::clone(&self.routes);
+        let Some(project) = routes.project_of(spot.channel) else { return Ok(()) };
+        let roles = self.roles(heard, project).await?;
+        let asked = (heard.channel, heard.id);
+        let verdict = match judge(heard, project, &roles) {
+            Verdict::Run => match self.prompt(heard).await {
+                Ok(prompt) => return self.accept(heard, spot, project, prompt).await,
+                Err(line) => Verdict::Refused(line),
+            },
+            verdict @ (Verdict::Refused(_) | Verdict::NotForUs) => verdict,
+        };
+        let rows = match &verdict {
+            Verdict::Refused(line) => render::refused(heard, line),
+            Verdict::Run | Verdict::NotForUs => Vec::new(),
+        };
+        let name = &project.name;
+        if self.store.decline(asked, spot.channel, name, &rows, now_ms()).await? {
+            tracing::info!(message = %heard.id, refused = !rows.is_empty(), "is no run");
+            self.signals.stored();
+        }
+        Ok(())
+    }
+
+    async fn accept(
+        &self,
+        heard: &Heard,
+        spot: Spot,
+        project: &Project,
+        prompt: String,
+    ) -> anyhow::Result<()> {
+        let new = NewRun {
+            run: RunId::from(heard.id),
+            project: project.name.clone(),
+            channel: spot.channel,
+            thread: spot.thread.unwrap_or_else(|| heard.id.into()),
+            asked: (heard.channel, heard.id),
+            author: heard.author.clone(),
+            prompt,
+            trace: traceparent(&Span::current()),
+        };
+        let rows = render::accepted(heard, spot.thread.is_none());
+        if self.store.accept(&new, &rows, now_ms()).await? {
+            tracing::info!(run = %new.run, project = %new.project, "accepted");
+            self.signals.stored();
+        }
+        Ok(())
+    }
+
+    /// Where a message was written, if that is ours.
+    async fn spot(&mut self, place: ChannelId) -> anyhow::Result<Option<Spot>> {
+        if self.routes.project_of(place).is_some() {
+            return Ok(Some(Spot { channel: place, thread: None }));
+        }
+        let thread: ThreadId = place.get().to_string().parse()?;
+        let channel = match self.store.channel_of(thread).await? {
+            Some(channel) => Some(channel),
+            None => self.parent(place).await?,
+        };
+        let mapped = channel.filter(|channel| self.routes.project_of(*channel).is_some());
+        Ok(mapped.map(|channel| Spot { channel, thread: Some(thread) }))
+    }
+
+    async fn parent(&mut self, place: ChannelId) -> anyhow::Result<Option<ChannelId>> {
+        if let Some(parent) = self.parents.get(&place) {
+            return Ok(*parent);
+        }
+        let parent = self.discord.parent(place).await.context("asking where a message is")?;
+        if STRANGERS_MAX <= self.parents.len() {
+            self.parents.clear();
+        }
+        self.parents.insert(place, parent);
+        Ok(parent)
+    }
+
+    async fn roles(
+        &self,
+        heard: &Heard,
+        project: &Project,
+    ) -> anyhow::Result<Vec<schemas::ids::RoleId>> {
+        match &heard.roles {
+            Some(roles) => Ok(roles.clone()),
+            // A message that was read over REST does not bring its author's roles.
+            None if project.allow.asks_for_roles() => self
+                .discord
+                .roles(heard.channel, heard.author.id)
+                .await
+                .context("asking for a person's roles"),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The prompt with its attached files, or a line for the person.
+    async fn prompt(&self, heard: &Heard) -> Result<String, String> {
+        let mut files = Vec::new();
+        for file in &heard.attachments {
+            files.push((file.name.clone(), self.file(&file.url).await?));
+        }
+        prompt(&heard.content, &files)
+    }
+
+    async fn file(&self, url: &str) -> Result<Vec<u8>, String> {
+        if !is_discords(url) {
+            return Err("The attached file does not lie with Discord. Nothing was started.".into());
+        }
+        let mut tries = 0;
+        loop {
+            match self.discord.fetch(url, TEXT_FILE_MAX).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => tracing::warn!(error = ?error, "a file was not fetched"),
+            }
+            tries += 1;
+            if FETCHES_MAX <= tries {
+                return Err("The attached file could not be fetched from Discord. Nothing was \
+                            started; please send it again."
+                    .into());
+            }
+        }
+    }
+
+    /// Reads what was missed, in every mapped channel and every live thread.
+    async fn catch_up(&mut self) {
+        let channels: Vec<ChannelId> = self.routes.channels().map(|(channel, _)| channel).collect();
+        for channel in channels {
+            if let Err(error) = self.catch_up_channel(channel).await {
+                tracing::warn!(%channel, error = format!("{error:#}"), "a channel was not read");
+            }
+        }
+        let threads = match self.store.thread_cursors(now_ms() - THREADS_FOR_MS).await {
+            Ok(threads) => threads,
+            Err(error) => return tracing::warn!(error = ?error, "no thread was read"),
+        };
+        for (cursor, project) in threads {
+            if !self.routes.has(&project) {
+                continue;
+            }
+            let read =
+                self.read(cursor, |store, cursor| async move { store.read_thread(cursor).await });
+            if let Err(error) = read.await {
+                tracing::warn!(thread = %cursor.place, error = format!("{error:#}"), "was not read");
+            }
+        }
+    }
+
+    async fn catch_up_channel(&mut self, channel: ChannelId) -> anyhow::Result<()> {
+        let read_to = if let Some(read_to) = self.store.channel_cursor(channel).await? {
+            read_to
+        } else {
+            // What was written before the channel was mapped is history, not work. A channel
+            // without messages was read as far as its own id.
+            let newest = self.discord.newest(channel).await?;
+            let own: MessageId = channel.get().to_string().parse()?;
+            let read_to = newest.unwrap_or(own);
+            self.store.read_channel(Cursor { place: channel, read_to }).await?;
+            read_to
+        };
+        let cursor = Cursor { place: channel, read_to };
+        self.read(cursor, |store, cursor| async move { store.read_channel(cursor).await }).await
+    }
+
+    /// Reads a place from its cursor to its end, page by page.
+    async fn read<F>(
+        &mut self,
+        mut cursor: Cursor,
+        moved: impl Fn(Store, Cursor) -> F,
+    ) -> anyhow::Result<()>
+    where
+        F: Future<Output = Result<(), crate::store::StoreError>>,
+    {
+        loop {
+            let page = self.discord.history(cursor.place, cursor.read_to).await?;
+            for heard in &page {
+                self.try_hear(heard).await?;
+            }
+            let Some(last) = page.last() else { return Ok(()) };
+            let settled = now_ms() - BEHIND_MS;
+            let safe = page.iter().rev().find(|heard| heard.id.created_at_ms() <= settled);
+            if let Some(safe) = safe {
+                moved(self.store.clone(), Cursor { read_to: safe.id, ..cursor }).await?;
+            }
+            cursor.read_to = last.id;
+            if page.len() < usize::from(HISTORY_MAX) {
+                return Ok(());
+            }
+        }
+    }
+}

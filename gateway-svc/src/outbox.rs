@@ -1,0 +1,97 @@
+//! What Discord is still owed: rows, written in the transaction that made them due.
+//!
+//! A row is named from its content, `(run, generation, part)`, so writing it twice is writing it
+//! once, and its nonce is the same for ever. These are the values; the store keeps them and the
+//! poster carries them out.
+
+use schemas::ids::{ChannelId, Generation, MessageId, RunId};
+use serde::{Deserialize, Serialize};
+
+/// One thing to do in Discord.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// Its name: unique, and the same whenever the same thing is owed.
+    pub(crate) name: String,
+    /// What to do.
+    pub(crate) action: Action,
+}
+
+/// What to do in Discord. Stored as JSON: a variant is never changed, only added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub(crate) enum Action {
+    /// Put our reaction under a message.
+    React {
+        /// Where the message is.
+        channel: ChannelId,
+        /// The message.
+        message: MessageId,
+        /// The emoji.
+        emoji: Mark,
+    },
+    /// Take our reaction away.
+    Unreact {
+        /// Where the message is.
+        channel: ChannelId,
+        /// The message.
+        message: MessageId,
+        /// The emoji.
+        emoji: Mark,
+    },
+    /// Start a thread from a message.
+    Thread {
+        /// Where the message is.
+        channel: ChannelId,
+        /// The message, whose id the thread will have.
+        message: MessageId,
+        /// The thread's name, 1 to 100 characters.
+        name: String,
+    },
+    /// Write a message.
+    Post {
+        /// Where.
+        channel: ChannelId,
+        /// The message it answers, if that is in the same place.
+        reply_to: Option<MessageId>,
+        /// At most 2,000 characters.
+        content: String,
+    },
+}
+
+/// Our reactions, each with one meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mark {
+    /// 👀: it is stored and will be answered.
+    Seen,
+    /// ✅: it is answered.
+    Answered,
+    /// ⚠️: it failed.
+    Failed,
+    /// ⏹️: it was stopped.
+    Stopped,
+}
+
+impl Mark {
+    /// The emoji.
+    pub(crate) fn emoji(self) -> &'static str {
+        match self {
+            Mark::Seen => "👀",
+            Mark::Answered => "✅",
+            Mark::Failed => "⚠️",
+            Mark::Stopped => "⏹️",
+        }
+    }
+}
+
+impl Row {
+    /// A row that belongs to a generation of a run.
+    pub(crate) fn of(run: &RunId, generation: Generation, part: &str, action: Action) -> Self {
+        Self { name: format!("{run}/{generation}/{part}"), action }
+    }
+
+    /// A row that belongs to a message which is no run.
+    pub(crate) fn of_message(message: MessageId, part: &str, action: Action) -> Self {
+        Self { name: format!("{message}/{part}"), action }
+    }
+}

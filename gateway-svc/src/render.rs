@@ -1,0 +1,173 @@
+//! What happened → what Discord is owed.
+//!
+//! Pure: from a message and its verdict, and from a run and its outcome, to outbox rows. It does
+//! not know whether they were sent.
+
+use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
+use schemas::record::{Denial, Outcome};
+
+use crate::intake::Heard;
+use crate::outbox::{Action, Mark, Row};
+use crate::pages::pages;
+
+/// The most characters of a thread's name (Discord's reference, "Start Thread from Message").
+const NAME_MAX: usize = 100;
+
+/// The most characters of one refused object that is shown.
+const OBJECT_MAX: usize = 150;
+
+/// The run's place in Discord.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The run.
+    pub(crate) run: RunId,
+    /// Its generation.
+    pub(crate) generation: Generation,
+    /// The conversation, where answers go.
+    pub(crate) thread: ThreadId,
+    /// The message that asked, and where it was written; a run of a schedule has none.
+    pub(crate) asked: Option<(ChannelId, MessageId)>,
+}
+
+/// What is owed when a message was accepted: 👀, and a thread if it begins one.
+pub(crate) fn accepted(heard: &Heard, begins_thread: bool) -> Vec<Row> {
+    let run = RunId::from(heard.id);
+    let row = |part, action| Row::of(&run, Generation::FIRST, part, action);
+    let (channel, message) = (heard.channel, heard.id);
+    let mut rows = vec![row("seen", Action::React { channel, message, emoji: Mark::Seen })];
+    if begins_thread {
+        let name = thread_name(&heard.content, &heard.author.name);
+        rows.push(row("thread", Action::Thread { channel, message, name }));
+    }
+    rows
+}
+
+/// What is owed when a message was refused: the reason, under the message.
+pub(crate) fn refused(heard: &Heard, why: &str) -> Vec<Row> {
+    let post =
+        Action::Post { channel: heard.channel, reply_to: Some(heard.id), content: why.to_owned() };
+    vec![Row::of_message(heard.id, "refused", post)]
+}
+
+/// What is owed when a run has its outcome: the answer or the reason, then the mark.
+///
+/// `answer` is the text of an answer, wherever the record keeps it.
+pub(crate) fn ended(place: &Place, outcome: &Outcome, answer: &str) -> Vec<Row> {
+    let (mark, part, text) = match outcome {
+        Outcome::Answered { denied, .. } => {
+            let said =
+                if answer.trim().is_empty() { "*claude ended without a word.*" } else { answer };
+            (Mark::Answered, "answer", format!("{said}{}", denials(denied)))
+        }
+        Outcome::Failed { why, denied } => {
+            (Mark::Failed, "failed", format!("⚠️ {why}{}", denials(denied)))
+        }
+        Outcome::Stopped { by } => (Mark::Stopped, "stopped", format!("⏹️ Stopped by {by}.")),
+    };
+    let row = |part: &str, action| Row::of(&place.run, place.generation, part, action);
+    let mut rows: Vec<Row> = pages(&text)
+        .into_iter()
+        .enumerate()
+        .map(|(n, content)| {
+            let post = Action::Post { channel: place.thread.into(), reply_to: None, content };
+            row(&format!("{part}/{}", n + 1), post)
+        })
+        .collect();
+    if let Some((channel, message)) = place.asked {
+        rows.push(row("mark", Action::React { channel, message, emoji: mark }));
+        rows.push(row("unseen", Action::Unreact { channel, message, emoji: Mark::Seen }));
+    }
+    rows
+}
+
+/// The small print that names what was refused.
+fn denials(denied: &[Denial]) -> String {
+    denied.iter().fold(String::new(), |mut text, denial| {
+        let object: String = denial.object.chars().take(OBJECT_MAX).collect();
+        let cut = if denial.object.chars().count() <= OBJECT_MAX { "" } else { "…" };
+        let what = format!("{}({object}{cut})", denial.tool).replace('`', "'");
+        text.push_str(if text.is_empty() { "\n\n" } else { "\n" });
+        text.push_str("-# 🚫 not allowed here: `");
+        text.push_str(&what);
+        text.push('`');
+        text
+    })
+}
+
+/// The first line of a message, without what is no text, cut at a word's end.
+fn thread_name(content: &str, author: &str) -> String {
+    let line = content.lines().map(plain).find(|line| !line.is_empty());
+    let line = line.unwrap_or_else(|| format!("A question from {}", plain(author)));
+    if line.chars().count() <= NAME_MAX {
+        return line;
+    }
+    let cut: String = line.chars().take(NAME_MAX - 1).collect();
+    let word = cut.rfind(' ').filter(|at| cut.len() / 2 < *at).unwrap_or(cut.len());
+    format!("{}…", cut[..word].trim_end())
+}
+
+/// Text without control characters, mention markup and runs of space.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        let (before, markup) = rest.split_at(at);
+        out.push_str(before);
+        let is_mention = markup[1..].starts_with(['@', '#', ':']) || markup[1..].starts_with("a:");
+        rest = if let Some(end) = markup.find('>').filter(|_| is_mention) {
+            &markup[end + 1..]
+        } else {
+            out.push('<');
+            &markup[1..]
+        };
+    }
+    out.push_str(rest);
+    let visible = out.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    visible.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::record::Text;
+
+    fn place() -> Place {
+        Place {
+            run: "m7".parse().unwrap(),
+            generation: Generation(2),
+            thread: "7".parse().unwrap(),
+            asked: Some(("5".parse().unwrap(), "7".parse().unwrap())),
+        }
+    }
+
+    fn names(rows: &[Row]) -> Vec<&str> {
+        rows.iter().map(|row| row.name.as_str()).collect()
+    }
+
+    #[test]
+    fn an_answer_is_posted_page_by_page_and_then_marked() {
+        let answer = "word ".repeat(600);
+        let outcome =
+            Outcome::Answered { answer: Text::Inline(answer.clone()), denied: Vec::new() };
+        let rows = ended(&place(), &outcome, &answer);
+        assert_eq!(names(&rows), ["m7/2/answer/1", "m7/2/answer/2", "m7/2/mark", "m7/2/unseen"]);
+    }
+
+    #[test]
+    fn a_refused_tool_is_named_in_the_answer() {
+        let denied = vec![Denial { tool: "Bash".into(), object: "rm `x`".into() }];
+        let outcome = Outcome::Answered { answer: Text::Inline("done".into()), denied };
+        let rows = ended(&place(), &outcome, "done");
+        let Action::Post { content, .. } = &rows[0].action else { panic!("{rows:?}") };
+        assert_eq!(content, "done\n\n-# 🚫 not allowed here: `Bash(rm 'x')`");
+    }
+
+    #[test]
+    fn a_thread_is_named_after_the_first_line() {
+        assert_eq!(thread_name("\n  <@12> fix   the tests\nplease", "Ada"), "fix the tests");
+        assert_eq!(thread_name("<#3>", "Ada"), "A question from Ada");
+        assert_eq!(thread_name("a < b", "Ada"), "a < b");
+        let long = thread_name(&"word ".repeat(40), "Ada");
+        assert!(long.chars().count() <= NAME_MAX && long.ends_with("word…"), "{long}");
+    }
+}

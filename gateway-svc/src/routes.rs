@@ -1,0 +1,104 @@
+//! Which channel belongs to which project, and who may use it.
+//!
+//! Pure: it knows the configuration and what it is asked, nothing of Discord.
+
+use std::collections::{BTreeSet, HashMap};
+
+use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
+
+/// The mapped channels.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    projects: Vec<Project>,
+    by_channel: HashMap<ChannelId, usize>,
+}
+
+/// One project as the gateway sees it.
+#[derive(Debug)]
+pub(crate) struct Project {
+    /// Its name, the same in the runners' configuration.
+    pub(crate) name: ProjectName,
+    /// The channels that belong to it.
+    pub(crate) channels: Vec<ChannelId>,
+    /// Who may use it.
+    pub(crate) allow: Allow,
+}
+
+/// Who may use a project.
+#[derive(Debug)]
+pub(crate) enum Allow {
+    /// Whoever can write in its channels.
+    Everyone,
+    /// Who has one of the roles or is one of the users.
+    Only {
+        /// Roles.
+        roles: BTreeSet<RoleId>,
+        /// Users.
+        users: BTreeSet<UserId>,
+    },
+}
+
+impl Routes {
+    /// Takes projects that share no channel.
+    pub(crate) fn new(projects: Vec<Project>) -> Self {
+        let channels = projects.iter().enumerate();
+        let by_channel = channels
+            .flat_map(|(n, project)| project.channels.iter().map(move |channel| (*channel, n)))
+            .collect();
+        Self { projects, by_channel }
+    }
+
+    /// The project that a channel belongs to.
+    pub(crate) fn project_of(&self, channel: ChannelId) -> Option<&Project> {
+        self.projects.get(*self.by_channel.get(&channel)?)
+    }
+
+    /// Every mapped channel, with its project.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = (ChannelId, &Project)> {
+        self.projects
+            .iter()
+            .flat_map(|project| project.channels.iter().map(move |channel| (*channel, project)))
+    }
+
+    /// Whether a project of that name is mapped.
+    pub(crate) fn has(&self, name: &ProjectName) -> bool {
+        self.projects.iter().any(|project| project.name == *name)
+    }
+}
+
+impl Allow {
+    /// Whether a person with these roles may use the project.
+    pub(crate) fn permits(&self, user: UserId, held: &[RoleId]) -> bool {
+        match self {
+            Allow::Everyone => true,
+            Allow::Only { roles, users } => {
+                users.contains(&user) || held.iter().any(|role| roles.contains(role))
+            }
+        }
+    }
+
+    /// Whether the answer can depend on a person's roles.
+    pub(crate) fn asks_for_roles(&self) -> bool {
+        match self {
+            Allow::Everyone => false,
+            Allow::Only { roles, .. } => !roles.is_empty(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_or_a_name_lets_a_person_in() {
+        let allow = Allow::Only {
+            roles: ["5".parse().unwrap()].into(),
+            users: ["9".parse().unwrap()].into(),
+        };
+        assert!(allow.permits("9".parse().unwrap(), &[]));
+        assert!(allow.permits("8".parse().unwrap(), &["5".parse().unwrap()]));
+        assert!(!allow.permits("8".parse().unwrap(), &["6".parse().unwrap()]));
+        assert!(Allow::Everyone.permits("8".parse().unwrap(), &[]));
+    }
+}

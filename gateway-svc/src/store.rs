@@ -1,0 +1,269 @@
+//! The gateway's memory: verdicts, runs, owners and the outbox, in SQL. The only place with SQL.
+//!
+//! One portable text ([`sqlx::Any`]). Every transaction that accepts, folds or releases raises its
+//! thread's `changes` first; that row is the thread's lock, here and across gateways. A function
+//! returns when its transaction is committed and on disk. Nothing here decides what a person sees:
+//! rows come in ready-made.
+
+mod outbox;
+mod runs;
+
+use std::path::Path;
+use std::time::Duration;
+
+use schemas::ids::{ChannelId, IdError, MessageId, ProjectName, ThreadId};
+use schemas::presence::Presence;
+use sqlx::any::AnyPoolOptions;
+use sqlx::{Any, AnyPool, Row as _, Transaction};
+use thiserror::Error;
+
+pub(crate) use outbox::{Due, Lease};
+pub(crate) use runs::{Folded, NewRun, Released};
+
+/// Connections of the pool: SQLite has one writer anyway, and readers are short.
+const CONNECTIONS_MAX: u32 = 4;
+/// How long a call waits for a connection or for SQLite's write lock before it fails.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Error)]
+pub(crate) enum StoreError {
+    /// The database said so. Trying again may help.
+    #[error("the store failed")]
+    Database(#[from] sqlx::Error),
+    /// The tables could not be brought up to date.
+    #[error("the store's tables could not be brought up to date")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A row holds what we never wrote.
+    #[error("the store holds a bad id")]
+    BadId(#[from] IdError),
+    /// A row holds what we never wrote.
+    #[error("the store holds a bad {what}")]
+    BadJson {
+        /// What it should have been.
+        what: &'static str,
+        /// Where it goes wrong.
+        source: serde_json::Error,
+    },
+    /// The folder of the database cannot be made.
+    #[error("cannot make the folder {folder}")]
+    Folder {
+        /// The folder.
+        folder: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+type Tx = Transaction<'static, Any>;
+
+/// The store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pool: AnyPool,
+}
+
+/// How far a channel or thread was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// Where.
+    pub(crate) place: ChannelId,
+    /// The last message that was read over REST and is in the store.
+    pub(crate) read_to: MessageId,
+}
+
+impl Store {
+    /// Opens the database and brings its tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached, or holds tables of a newer version.
+    pub(crate) async fn open(url: &str) -> Result<Self> {
+        sqlx::any::install_default_drivers();
+        let mut url = url.to_owned();
+        if let Some(file) = url.strip_prefix("sqlite://") {
+            make_folder(file)?;
+            url.push_str(if url.contains('?') { "&mode=rwc" } else { "?mode=rwc" });
+        }
+        let pool = AnyPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(WAIT_MAX)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    if connection.backend_name() == "SQLite" {
+                        // FULL: a commit is on disk when it returns, also in WAL mode.
+                        for pragma in [
+                            "PRAGMA busy_timeout = 10000",
+                            "PRAGMA journal_mode = WAL",
+                            "PRAGMA synchronous = FULL",
+                        ] {
+                            sqlx::query(pragma).execute(&mut *connection).await?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .connect(&url)
+            .await?;
+        sqlx::migrate!().run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction that writes. SQLite takes its write lock at once: a transaction that
+    /// first reads and then writes would fail where another wrote in between.
+    async fn begin_write(&self) -> Result<Tx> {
+        let sqlite = self.pool.connect_options().database_url.scheme() == "sqlite";
+        let begin = if sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        Ok(self.pool.begin_with(begin).await?)
+    }
+
+    /// How far each channel was read. A channel that was never read is not there.
+    pub(crate) async fn channel_cursor(&self, channel: ChannelId) -> Result<Option<MessageId>> {
+        let row = sqlx::query("SELECT cursor FROM channels WHERE channel = $1")
+            .bind(number(channel.get()))
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| id(row.try_get("cursor")?, MessageId::new)).transpose()
+    }
+
+    /// Threads of `project` in which something happened since `since_ms`, and how far each was
+    /// read.
+    pub(crate) async fn thread_cursors(&self, since_ms: i64) -> Result<Vec<(Cursor, ProjectName)>> {
+        let rows = sqlx::query(
+            "SELECT thread, project, cursor FROM threads
+              WHERE thread <> channel AND active_ms >= $1 ORDER BY thread",
+        )
+        .bind(since_ms)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let place = id(row.try_get("thread")?, ChannelId::new)?;
+                let read_to = id(row.try_get("cursor")?, MessageId::new)?;
+                Ok((Cursor { place, read_to }, row.try_get::<String, _>("project")?.parse()?))
+            })
+            .collect()
+    }
+
+    /// Notes that a channel was read up to a message, which is in the store. Never goes back.
+    pub(crate) async fn read_channel(&self, cursor: Cursor) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO channels (channel, cursor) VALUES ($1, $2)
+             ON CONFLICT (channel) DO UPDATE SET cursor = excluded.cursor
+              WHERE channels.cursor < excluded.cursor",
+        )
+        .bind(number(cursor.place.get()))
+        .bind(number(cursor.read_to.get()))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Notes that a thread was read up to a message, which is in the store. Never goes back.
+    pub(crate) async fn read_thread(&self, cursor: Cursor) -> Result<()> {
+        sqlx::query("UPDATE threads SET cursor = $2 WHERE thread = $1 AND cursor < $2")
+            .bind(number(cursor.place.get()))
+            .bind(number(cursor.read_to.get()))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The channel that a thread we know was started in.
+    pub(crate) async fn channel_of(&self, thread: ThreadId) -> Result<Option<ChannelId>> {
+        let row = sqlx::query("SELECT channel FROM threads WHERE thread = $1")
+            .bind(number(thread.get()))
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| id(row.try_get("channel")?, ChannelId::new)).transpose()
+    }
+
+    /// Makes the first runner that shows itself with a project its owner. Returns the owner's name
+    /// when that is somebody else.
+    pub(crate) async fn claim_project(
+        &self,
+        project: &ProjectName,
+        presence: &Presence,
+        now_ms: i64,
+    ) -> Result<Ownership> {
+        let made = sqlx::query(
+            "INSERT INTO owners (project, runner, state_id, since_ms) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (project) DO NOTHING",
+        )
+        .bind(project.as_str())
+        .bind(presence.runner.as_str())
+        .bind(presence.state_id.to_string())
+        .bind(now_ms)
+        .execute(&self.pool)
+        .await?;
+        if 0 < made.rows_affected() {
+            return Ok(Ownership::New);
+        }
+        let row = sqlx::query("SELECT runner, state_id FROM owners WHERE project = $1")
+            .bind(project.as_str())
+            .fetch_one(&self.pool)
+            .await?;
+        let state_id: String = row.try_get("state_id")?;
+        if state_id == presence.state_id.to_string() {
+            return Ok(Ownership::Known);
+        }
+        Ok(Ownership::Other(row.try_get("runner")?))
+    }
+}
+
+/// Whose a project is, as seen by a runner that shows itself with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// The runner's, from now on.
+    New,
+    /// The runner's, as before.
+    Known,
+    /// Another's, of this name.
+    Other(String),
+}
+
+fn make_folder(file: &str) -> Result<()> {
+    let file = file.split('?').next().unwrap_or(file);
+    let Some(folder) = Path::new(file).parent() else { return Ok(()) };
+    std::fs::create_dir_all(folder)
+        .map_err(|source| StoreError::Folder { folder: folder.display().to_string(), source })
+}
+
+/// A number of Discord's as SQL keeps it. Ids are below 2^63 by construction.
+fn number(id: u64) -> i64 {
+    i64::try_from(id).expect("ids are below 2^63")
+}
+
+/// An id out of a row.
+fn id<T>(number: i64, make: impl Fn(u64) -> Result<T, IdError>) -> Result<T> {
+    Ok(make(number.try_into().unwrap_or_default())?)
+}
+
+/// Locks a thread's row, making it if it is new.
+async fn lock_thread(
+    tx: &mut Tx,
+    thread: ThreadId,
+    channel: ChannelId,
+    project: &ProjectName,
+    now_ms: i64,
+) -> Result<()> {
+    // A new thread was read as far as its first message, whose id it has.
+    sqlx::query(
+        "INSERT INTO threads (thread, channel, project, changes, cursor, active_ms, lease_owner,
+                              lease_until_ms)
+         VALUES ($1, $2, $3, 1, $1, $4, '', 0)
+         ON CONFLICT (thread) DO UPDATE
+            SET changes = threads.changes + 1, active_ms = excluded.active_ms",
+    )
+    .bind(number(thread.get()))
+    .bind(number(channel.get()))
+    .bind(project.as_str())
+    .bind(now_ms)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! Outbox rows: written with what made them due, leased by thread, done once.
+
+use schemas::ids::{MessageId, ThreadId};
+use sqlx::Row as _;
+
+use super::{Result, Store, StoreError, Tx, id, number};
+use crate::outbox::{Action, Row};
+
+/// A thread that the poster may write in, until the lease ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    /// The thread.
+    pub(crate) thread: ThreadId,
+    /// Who holds it: random, one for each lease.
+    pub(crate) owner: String,
+}
+
+/// The row that is next in a leased thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// The row.
+    pub(crate) row: Row,
+    /// How often it was tried.
+    pub(crate) tries: i64,
+}
+
+impl Store {
+    /// Leases a thread whose next row is due at `now_ms` and that nobody holds.
+    pub(crate) async fn lease(
+        &self,
+        owner: &str,
+        now_ms: i64,
+        lease_ms: i64,
+    ) -> Result<Option<Lease>> {
+        // `lease_until_ms <= $3` stands twice on purpose: PostgreSQL, having waited for another's
+        // row lock, checks the outer condition again but not the subquery.
+        let row = sqlx::query(
+            "UPDATE threads SET lease_owner = $1, lease_until_ms = $2
+              WHERE lease_until_ms <= $3 AND thread =
+                    (SELECT o.thread FROM outbox o JOIN threads t ON t.thread = o.thread
+                      WHERE o.state = 'due' AND o.due_ms <= $3 AND t.lease_until_ms <= $3
+                        AND o.seq = (SELECT MIN(first.seq) FROM outbox first
+                                      WHERE first.thread = o.thread AND first.state = 'due')
+                      ORDER BY o.due_ms, o.thread LIMIT 1)
+             RETURNING thread",
+        )
+        .bind(owner)
+        .bind(now_ms + lease_ms)
+        .bind(now_ms)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| {
+            let thread = id(row.try_get("thread")?, ThreadId::new)?;
+            Ok(Lease { thread, owner: owner.to_owned() })
+        })
+        .transpose()
+    }
+
+    /// The next row of a leased thread, if it is due. Makes the lease last until `until_ms`; `None`
+    /// also when the lease is another's by now.
+    pub(crate) async fn next_row(
+        &self,
+        lease: &Lease,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Result<Option<Due>> {
+        let held = sqlx::query(
+            "UPDATE threads SET lease_until_ms = $3 WHERE thread = $1 AND lease_owner = $2",
+        )
+        .bind(number(lease.thread.get()))
+        .bind(&lease.owner)
+        .bind(until_ms)
+        .execute(&self.pool)
+        .await?;
+        if held.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let row = sqlx::query(
+            "SELECT name, action, tries, due_ms FROM outbox
+              WHERE thread = $1 AND state = 'due' ORDER BY seq LIMIT 1",
+        )
+        .bind(number(lease.thread.get()))
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        if now_ms < row.try_get("due_ms")? {
+            return Ok(None);
+        }
+        let text: String = row.try_get("action")?;
+        let action: Action = serde_json::from_str(&text)
+            .map_err(|source| StoreError::BadJson { what: "action", source })?;
+        Ok(Some(Due {
+            row: Row { name: row.try_get("name")?, action },
+            tries: row.try_get("tries")?,
+        }))
+    }
+
+    /// Discord has it: `message` is what a post became.
+    pub(crate) async fn sent(
+        &self,
+        name: &str,
+        message: Option<MessageId>,
+        now_ms: i64,
+    ) -> Result<()> {
+        sqlx::query(
+            "UPDATE outbox SET state = 'sent', message = $2, done_ms = $3
+              WHERE name = $1 AND state = 'due'",
+        )
+        .bind(name)
+        .bind(message.map(|message| number(message.get())))
+        .bind(now_ms)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// It is to be tried again, not before `due_ms`.
+    pub(crate) async fn try_again(&self, name: &str, due_ms: i64, error: &str) -> Result<()> {
+        sqlx::query(
+            "UPDATE outbox SET due_ms = $2, tries = tries + 1, error = $3
+              WHERE name = $1 AND state = 'due'",
+        )
+        .bind(name)
+        .bind(due_ms)
+        .bind(error)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// It cannot be done, and why; `instead` takes its place at the end of the thread's rows.
+    pub(crate) async fn give_up(
+        &self,
+        thread: ThreadId,
+        name: &str,
+        error: &str,
+        instead: Option<Row>,
+        now_ms: i64,
+    ) -> Result<()> {
+        let mut tx = self.begin_write().await?;
+        sqlx::query("UPDATE threads SET changes = changes + 1 WHERE thread = $1")
+            .bind(number(thread.get()))
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "UPDATE outbox SET state = 'ended', error = $2, done_ms = $3
+              WHERE name = $1 AND state = 'due'",
+        )
+        .bind(name)
+        .bind(error)
+        .bind(now_ms)
+        .execute(&mut *tx)
+        .await?;
+        insert_rows(&mut tx, thread, instead.as_slice(), now_ms).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Gives the thread back.
+    pub(crate) async fn release_lease(&self, lease: &Lease) -> Result<()> {
+        sqlx::query(
+            "UPDATE threads SET lease_owner = '', lease_until_ms = 0
+              WHERE thread = $1 AND lease_owner = $2",
+        )
+        .bind(number(lease.thread.get()))
+        .bind(&lease.owner)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// When the next row is due, leases aside; `None`: nothing is owed.
+    pub(crate) async fn next_due_ms(&self) -> Result<Option<i64>> {
+        let row = sqlx::query(
+            "SELECT MIN(o.due_ms) AS due_ms FROM outbox o
+              WHERE o.state = 'due'
+                AND o.seq = (SELECT MIN(first.seq) FROM outbox first
+                              WHERE first.thread = o.thread AND first.state = 'due')",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(row.try_get("due_ms")?)
+    }
+}
+
+/// Appends rows to a thread's outbox; one that is there stays as it is. The caller holds the
+/// thread's lock.
+pub(super) async fn insert_rows(
+    tx: &mut Tx,
+    thread: ThreadId,
+    rows: &[Row],
+    now_ms: i64,
+) -> Result<()> {
+    for row in rows {
+        let action = serde_json::to_string(&row.action)
+            .map_err(|source| StoreError::BadJson { what: "action", source })?;
+        sqlx::query(
+            "INSERT INTO outbox (name, thread, seq, action, state, due_ms, tries, made_ms)
+             SELECT $1, $2, COALESCE(MAX(seq), 0) + 1, $3, 'due', $4, 0, $4
+               FROM outbox WHERE thread = $2
+             ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(&row.name)
+        .bind(number(thread.get()))
+        .bind(action)
+        .bind(now_ms)
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}

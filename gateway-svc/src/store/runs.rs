@@ -1,0 +1,339 @@
+//! Verdicts and runs: accepting, releasing, folding records.
+
+use schemas::ids::{ChannelId, Generation, MessageId, ProjectName, RunId, SessionId, ThreadId};
+use schemas::record::Record;
+use schemas::request::{Author, Request};
+use schemas::run::{Fact, Phase, Run, Step};
+use schemas::streams::RunKey;
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row as _};
+
+use super::outbox::insert_rows;
+use super::{Result, Store, StoreError, Tx, id, lock_thread, number};
+use crate::outbox::Row;
+use crate::render::Place;
+
+/// A message that was accepted.
+#[derive(Clone, Debug)]
+pub(crate) struct NewRun {
+    /// The run.
+    pub(crate) run: RunId,
+    /// Its project.
+    pub(crate) project: ProjectName,
+    /// The mapped channel.
+    pub(crate) channel: ChannelId,
+    /// The conversation.
+    pub(crate) thread: ThreadId,
+    /// The message, and where it was written.
+    pub(crate) asked: (ChannelId, MessageId),
+    /// Who asked.
+    pub(crate) author: Author,
+    /// What claude is to be told.
+    pub(crate) prompt: String,
+    /// The W3C `traceparent` of the accepting span.
+    pub(crate) trace: Option<String>,
+}
+
+/// A run that is to be published, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Released {
+    /// The work message.
+    pub(crate) request: Request,
+    /// The project's owner, if it has one yet.
+    pub(crate) owner: Option<String>,
+    /// The W3C `traceparent` of the accepting span.
+    pub(crate) trace: Option<String>,
+}
+
+impl Released {
+    /// The key of the run's record.
+    pub(crate) fn key(&self) -> RunKey {
+        let Request { project, thread, run, .. } = self.request.clone();
+        RunKey { project, thread, run }
+    }
+}
+
+/// What a record did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Folded {
+    /// The run moved; rows may be due and another run may be released.
+    Moved,
+    /// Known or superseded: nothing changed.
+    Stale,
+    /// The store knows no such run.
+    Unknown,
+}
+
+impl Store {
+    /// Whether a verdict on the message is stored.
+    pub(crate) async fn is_judged(&self, message: MessageId) -> Result<bool> {
+        let row = sqlx::query("SELECT verdict FROM messages WHERE message = $1")
+            .bind(number(message.get()))
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// Stores a run with what Discord is owed, and releases what is due in its thread. False when
+    /// the message was judged before: then nothing changes.
+    pub(crate) async fn accept(&self, new: &NewRun, rows: &[Row], now_ms: i64) -> Result<bool> {
+        let mut tx = self.begin_write().await?;
+        lock_thread(&mut tx, new.thread, new.channel, &new.project, now_ms).await?;
+        if !judge(&mut tx, new.asked, "run", now_ms).await? {
+            return Ok(false);
+        }
+        let session = session(&mut tx, new.thread).await?;
+        sqlx::query(
+            "INSERT INTO runs (run, project, channel, thread, ord, asked_in, asked_by, author,
+                               author_name, prompt, session, trace, generation, state, accepted_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, $5, $7, $8, $9, $10, $11, 1, 'queued', $12)",
+        )
+        .bind(new.run.as_str())
+        .bind(new.project.as_str())
+        .bind(number(new.channel.get()))
+        .bind(number(new.thread.get()))
+        .bind(number(new.asked.1.get()))
+        .bind(number(new.asked.0.get()))
+        .bind(number(new.author.id.get()))
+        .bind(&new.author.name)
+        .bind(&new.prompt)
+        .bind(session)
+        .bind(&new.trace)
+        .bind(now_ms)
+        .execute(&mut *tx)
+        .await?;
+        insert_rows(&mut tx, new.thread, rows, now_ms).await?;
+        release(&mut tx, new.thread, now_ms).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Stores that a message is no run, with what Discord is owed: said in `place`, a thread or the
+    /// channel itself. False when the message was judged before.
+    pub(crate) async fn decline(
+        &self,
+        asked: (ChannelId, MessageId),
+        channel: ChannelId,
+        project: &ProjectName,
+        rows: &[Row],
+        now_ms: i64,
+    ) -> Result<bool> {
+        let mut tx = self.begin_write().await?;
+        let place = id(number(asked.0.get()), ThreadId::new)?;
+        let verdict = if rows.is_empty() { "not_for_us" } else { "refused" };
+        if !rows.is_empty() {
+            lock_thread(&mut tx, place, channel, project, now_ms).await?;
+        }
+        if !judge(&mut tx, asked, verdict, now_ms).await? {
+            return Ok(false);
+        }
+        insert_rows(&mut tx, place, rows, now_ms).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Every run that is released and has no outcome.
+    pub(crate) async fn released(&self) -> Result<Vec<Released>> {
+        let rows = sqlx::query(
+            "SELECT r.run, r.project, r.channel, r.thread, r.asked_by, r.author, r.author_name,
+                    r.prompt, r.session, r.trace, r.generation, o.runner
+               FROM runs r LEFT JOIN owners o ON o.project = r.project
+              WHERE r.state = 'released' ORDER BY r.accepted_ms, r.run",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(released).collect()
+    }
+
+    /// Folds a record into its run, under the thread's lock. `rows` says what is owed when the run
+    /// has its outcome by it; they are stored in the same transaction, and what is due in the
+    /// thread is released.
+    pub(crate) async fn fold(
+        &self,
+        key: &RunKey,
+        record: &Record,
+        rows: impl FnOnce(&Place) -> Vec<Row>,
+        now_ms: i64,
+    ) -> Result<Folded> {
+        let mut tx = self.begin_write().await?;
+        sqlx::query("UPDATE threads SET changes = changes + 1 WHERE thread = $1")
+            .bind(number(key.thread.get()))
+            .execute(&mut *tx)
+            .await?;
+        let row = sqlx::query(
+            "SELECT state, thread, generation, attempt, owner, phase, asked_in, asked_by FROM runs
+              WHERE run = $1",
+        )
+        .bind(key.run.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else { return Ok(Folded::Unknown) };
+        let state: String = row.try_get("state")?;
+        let known = stored_run(&row)?;
+        let fact = record.fact();
+        if state != "released" || known.generation() != fact.generation {
+            return Ok(Folded::Stale);
+        }
+        match known.step(fact) {
+            Step::Stale => return Ok(Folded::Stale),
+            Step::Moved(_) => {}
+        }
+        store_fact(&mut tx, key, record, now_ms).await?;
+        if fact.phase == Phase::Ended {
+            let place = Place {
+                run: key.run.clone(),
+                generation: fact.generation,
+                thread: key.thread,
+                asked: asked(&row)?,
+            };
+            insert_rows(&mut tx, key.thread, &rows(&place), now_ms).await?;
+            release(&mut tx, key.thread, now_ms).await?;
+        }
+        tx.commit().await?;
+        Ok(Folded::Moved)
+    }
+
+    /// Threads that have a released run which a runner was seen to work on.
+    pub(crate) async fn busy_threads(&self) -> Result<Vec<ThreadId>> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT thread FROM runs WHERE state = 'released' AND phase IS NOT NULL",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| id(row.try_get("thread")?, ThreadId::new)).collect()
+    }
+}
+
+/// Stores a verdict; false when there is one.
+async fn judge(
+    tx: &mut Tx,
+    asked: (ChannelId, MessageId),
+    verdict: &str,
+    now_ms: i64,
+) -> Result<bool> {
+    let stored = sqlx::query(
+        "INSERT INTO messages (message, channel, verdict, judged_ms) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (message) DO NOTHING",
+    )
+    .bind(number(asked.1.get()))
+    .bind(number(asked.0.get()))
+    .bind(verdict)
+    .bind(now_ms)
+    .execute(&mut **tx)
+    .await?;
+    Ok(0 < stored.rows_affected())
+}
+
+/// The session of a conversation, made when it is first asked for.
+async fn session(tx: &mut Tx, thread: ThreadId) -> Result<String> {
+    sqlx::query(
+        "INSERT INTO sessions (thread, agent, session) VALUES ($1, '', $2)
+         ON CONFLICT (thread, agent) DO NOTHING",
+    )
+    .bind(number(thread.get()))
+    .bind(SessionId::random().to_string())
+    .execute(&mut **tx)
+    .await?;
+    let row = sqlx::query("SELECT session FROM sessions WHERE thread = $1 AND agent = ''")
+        .bind(number(thread.get()))
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(row.try_get("session")?)
+}
+
+/// Releases the next run of a thread, if none is released. The caller holds the thread's lock.
+async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Result<()> {
+    sqlx::query(
+        "UPDATE runs SET state = 'released', released_ms = $2
+          WHERE run = (SELECT run FROM runs WHERE thread = $1 AND state = 'queued'
+                        ORDER BY ord LIMIT 1)
+            AND NOT EXISTS (SELECT 1 FROM runs WHERE thread = $1 AND state = 'released')",
+    )
+    .bind(number(thread.get()))
+    .bind(now_ms)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn store_fact(tx: &mut Tx, key: &RunKey, record: &Record, now_ms: i64) -> Result<()> {
+    let fact = record.fact();
+    let (state, ended_ms) = match fact.phase {
+        Phase::Claimed | Phase::Running => ("released", None),
+        Phase::Ended => ("ended", Some(now_ms)),
+    };
+    let text = serde_json::to_string(record)
+        .map_err(|source| StoreError::BadJson { what: "record", source })?;
+    sqlx::query::<Any>(
+        "UPDATE runs SET state = $2, ended_ms = $3, attempt = $4, owner = $5, phase = $6,
+                         record = $7
+          WHERE run = $1",
+    )
+    .bind(key.run.as_str())
+    .bind(state)
+    .bind(ended_ms)
+    .bind(i64::from(fact.attempt.0))
+    .bind(fact.owner.to_string())
+    .bind(phase_name(fact.phase))
+    .bind(text)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Claimed => "claimed",
+        Phase::Running => "running",
+        Phase::Ended => "ended",
+    }
+}
+
+/// The run as the newest record of its generation left it.
+fn stored_run(row: &AnyRow) -> Result<Run> {
+    let generation: Generation = row.try_get::<i64, _>("generation")?.to_string().parse()?;
+    let attempt: Option<i64> = row.try_get("attempt")?;
+    let owner: Option<String> = row.try_get("owner")?;
+    let phase: Option<String> = row.try_get("phase")?;
+    let (Some(attempt), Some(owner), Some(phase)) = (attempt, owner, phase) else {
+        return Ok(Run::Released(generation));
+    };
+    let phase = match phase.as_str() {
+        "claimed" => Phase::Claimed,
+        "running" => Phase::Running,
+        _ => Phase::Ended,
+    };
+    let attempt = attempt.to_string().parse()?;
+    Ok(Run::Held(Fact { generation, attempt, owner: owner.parse()?, phase }))
+}
+
+fn asked(row: &AnyRow) -> Result<Option<(ChannelId, MessageId)>> {
+    let channel: Option<i64> = row.try_get("asked_in")?;
+    let message: Option<i64> = row.try_get("asked_by")?;
+    match (channel, message) {
+        (Some(channel), Some(message)) => {
+            Ok(Some((id(channel, ChannelId::new)?, id(message, MessageId::new)?)))
+        }
+        (None, _) | (_, None) => Ok(None),
+    }
+}
+
+fn released(row: &AnyRow) -> Result<Released> {
+    let message: Option<i64> = row.try_get("asked_by")?;
+    let request = Request {
+        v: Request::VERSION,
+        run: row.try_get::<String, _>("run")?.parse()?,
+        generation: row.try_get::<i64, _>("generation")?.to_string().parse()?,
+        project: row.try_get::<String, _>("project")?.parse()?,
+        channel: id(row.try_get("channel")?, ChannelId::new)?,
+        thread: id(row.try_get("thread")?, ThreadId::new)?,
+        session: row.try_get::<String, _>("session")?.parse()?,
+        author: Author {
+            id: id(row.try_get("author")?, schemas::ids::UserId::new)?,
+            name: row.try_get("author_name")?,
+        },
+        message: message.map(|message| id(message, MessageId::new)).transpose()?,
+        prompt: row.try_get("prompt")?,
+    };
+    Ok(Released { request, owner: row.try_get("runner")?, trace: row.try_get("trace")? })
+}

@@ -1,0 +1,193 @@
+//! What the store promises, asked of it as the services ask.
+
+use schemas::ids::{Attempt, Generation, OwnerToken, RunId, SessionId, StateId};
+use schemas::record::{Outcome, Record, State, Text};
+use schemas::request::Author;
+use schemas::streams::RunKey;
+
+use super::*;
+use crate::outbox::{Action, Mark, Row};
+use crate::store::runs::{Folded, NewRun};
+
+struct Fresh {
+    store: Store,
+    _folder: tempfile::TempDir,
+}
+
+async fn fresh() -> Fresh {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/deep/er/gateway.db", folder.path().display());
+    Fresh { store: Store::open(&url).await.unwrap(), _folder: folder }
+}
+
+fn new_run(message: u64, thread: u64) -> NewRun {
+    let message = MessageId::new(message).unwrap();
+    NewRun {
+        run: message.into(),
+        project: "app".parse().unwrap(),
+        channel: "5".parse().unwrap(),
+        thread: ThreadId::new(thread).unwrap(),
+        asked: ("5".parse().unwrap(), message),
+        author: Author { id: "9".parse().unwrap(), name: "Ada".into() },
+        prompt: "hello".into(),
+        trace: None,
+    }
+}
+
+fn row(name: &str) -> Row {
+    let action = Action::React {
+        channel: "5".parse().unwrap(),
+        message: "7".parse().unwrap(),
+        emoji: Mark::Seen,
+    };
+    Row { name: name.into(), action }
+}
+
+fn key(message: u64, thread: u64) -> RunKey {
+    let new = new_run(message, thread);
+    RunKey { project: new.project, thread: new.thread, run: new.run }
+}
+
+fn record(run: &RunId, state: State) -> Record {
+    Record {
+        v: Record::VERSION,
+        run: run.clone(),
+        generation: Generation::FIRST,
+        attempt: Attempt::FIRST,
+        runner: "host-1".parse().unwrap(),
+        state_id: StateId::random(),
+        owner: "2f5a7c7e-0e27-4f5d-8a51-5b6f2a6d3e02".parse::<OwnerToken>().unwrap(),
+        session: SessionId::random(),
+        state,
+        trace: None,
+    }
+}
+
+fn answered() -> State {
+    let outcome = Outcome::Answered { answer: Text::Inline("hi".into()), denied: Vec::new() };
+    State::Ended { outcome, usage: None }
+}
+
+#[tokio::test]
+async fn a_message_is_judged_once() {
+    let Fresh { store, _folder } = fresh().await;
+    assert!(store.accept(&new_run(7, 7), &[row("a")], 1).await.unwrap());
+    assert!(!store.accept(&new_run(7, 7), &[row("b")], 2).await.unwrap());
+    assert!(store.is_judged("7".parse().unwrap()).await.unwrap());
+    assert_eq!(store.released().await.unwrap().len(), 1);
+    let lease = store.lease("me", 10, 100).await.unwrap().unwrap();
+    assert_eq!(store.next_row(&lease, 10, 100).await.unwrap().unwrap().row.name, "a");
+    store.sent("a", None, 10).await.unwrap();
+    assert_eq!(store.next_row(&lease, 10, 100).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_thread_has_one_run_released_and_the_next_follows_its_outcome() {
+    let Fresh { store, _folder } = fresh().await;
+    for message in [7, 9, 8] {
+        store.accept(&new_run(message, 7), &[], 1).await.unwrap();
+    }
+    let open = |released: Vec<Released>| released.into_iter().map(|r| r.request.run.to_string());
+    let now: Vec<_> = open(store.released().await.unwrap()).collect();
+    assert_eq!(now, ["m7"]);
+    let rows = |_: &crate::render::Place| vec![row("m7/1/answer/1")];
+    let ended = record(&"m7".parse().unwrap(), answered());
+    assert_eq!(store.fold(&key(7, 7), &ended, rows, 5).await.unwrap(), Folded::Moved);
+    let now: Vec<_> = open(store.released().await.unwrap()).collect();
+    assert_eq!(now, ["m8"], "by the order of the messages, not of their arrival");
+    let again = |_: &crate::render::Place| vec![row("never")];
+    assert_eq!(store.fold(&key(7, 7), &ended, again, 6).await.unwrap(), Folded::Stale);
+}
+
+#[tokio::test]
+async fn a_record_of_another_generation_or_run_changes_nothing() {
+    let Fresh { store, _folder } = fresh().await;
+    store.accept(&new_run(7, 7), &[], 1).await.unwrap();
+    let newer = Record { generation: Generation(2), ..record(&"m7".parse().unwrap(), answered()) };
+    let none = |_: &crate::render::Place| Vec::new();
+    assert_eq!(store.fold(&key(7, 7), &newer, none, 5).await.unwrap(), Folded::Stale);
+    let stranger = record(&"m8".parse().unwrap(), answered());
+    assert_eq!(store.fold(&key(8, 8), &stranger, none, 5).await.unwrap(), Folded::Unknown);
+}
+
+#[tokio::test]
+async fn rows_are_done_in_order_by_one_at_a_time() {
+    let Fresh { store, _folder } = fresh().await;
+    store.accept(&new_run(7, 7), &[row("a"), row("b")], 1).await.unwrap();
+    let lease = store.lease("me", 10, 100).await.unwrap().unwrap();
+    assert_eq!(store.lease("you", 10, 100).await.unwrap(), None, "the thread is held");
+    store.try_again("a", 50, "busy").await.unwrap();
+    assert_eq!(store.next_row(&lease, 10, 100).await.unwrap(), None, "b waits for a");
+    assert_eq!(store.next_due_ms().await.unwrap(), Some(50));
+    store.release_lease(&lease).await.unwrap();
+    let lease = store.lease("you", 50, 100).await.unwrap().unwrap();
+    let due = store.next_row(&lease, 50, 150).await.unwrap().unwrap();
+    assert_eq!((due.row.name.as_str(), due.tries), ("a", 1));
+    store.sent("a", Some("99".parse().unwrap()), 51).await.unwrap();
+    assert_eq!(store.next_row(&lease, 51, 150).await.unwrap().unwrap().row.name, "b");
+}
+
+#[tokio::test]
+async fn a_lease_that_ran_out_is_anothers() {
+    let Fresh { store, _folder } = fresh().await;
+    store.accept(&new_run(7, 7), &[row("a")], 1).await.unwrap();
+    let old = store.lease("me", 10, 100).await.unwrap().unwrap();
+    let new = store.lease("you", 110, 100).await.unwrap().unwrap();
+    assert_eq!(store.next_row(&old, 111, 200).await.unwrap(), None);
+    assert!(store.next_row(&new, 111, 200).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_makes_room_for_what_can() {
+    let Fresh { store, _folder } = fresh().await;
+    store.accept(&new_run(7, 7), &[row("a")], 1).await.unwrap();
+    let lease = store.lease("me", 10, 100).await.unwrap().unwrap();
+    store.give_up(lease.thread, "a", "50035", Some(row("a/plain")), 11).await.unwrap();
+    assert_eq!(store.next_row(&lease, 12, 100).await.unwrap().unwrap().row.name, "a/plain");
+}
+
+#[tokio::test]
+async fn a_conversation_keeps_its_session() {
+    let Fresh { store, _folder } = fresh().await;
+    for (message, thread) in [(7, 7), (8, 7), (9, 9)] {
+        store.accept(&new_run(message, thread), &[], 1).await.unwrap();
+    }
+    let sessions: Vec<(String, String)> =
+        sqlx::query_as("SELECT run, session FROM runs ORDER BY ord")
+            .fetch_all(&store.pool)
+            .await
+            .unwrap();
+    assert_eq!(sessions[0].1, sessions[1].1);
+    assert_ne!(sessions[0].1, sessions[2].1);
+}
+
+#[tokio::test]
+async fn a_cursor_never_goes_back() {
+    let Fresh { store, _folder } = fresh().await;
+    let place: ChannelId = "5".parse().unwrap();
+    for read_to in ["30", "20"] {
+        store.read_channel(Cursor { place, read_to: read_to.parse().unwrap() }).await.unwrap();
+    }
+    assert_eq!(store.channel_cursor(place).await.unwrap(), Some("30".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn the_first_runner_to_show_itself_owns_the_project() {
+    let Fresh { store, _folder } = fresh().await;
+    let presence = |name: &str| Presence {
+        v: Presence::VERSION,
+        runner: name.parse().unwrap(),
+        state_id: StateId::random(),
+        version: "0.1.0".into(),
+        projects: Vec::new(),
+        slots: 1,
+        busy: 0,
+        draining: false,
+    };
+    let app = "app".parse().unwrap();
+    let first = presence("host-1");
+    assert_eq!(store.claim_project(&app, &first, 1).await.unwrap(), Ownership::New);
+    assert_eq!(store.claim_project(&app, &first, 2).await.unwrap(), Ownership::Known);
+    let second = store.claim_project(&app, &presence("host-1"), 3).await.unwrap();
+    assert_eq!(second, Ownership::Other("host-1".into()), "a name is no identity");
+}
