@@ -1,0 +1,88 @@
+//! What goes wrong on command, at REST and at the gateway, and the clock.
+//!
+//! Faults that are ordered reach connections that are open now; rules stay until they are used up.
+
+use std::time::Duration;
+
+use super::Discord;
+use crate::faults::FaultRule;
+use crate::hub::Outage;
+use crate::sessions::Order;
+
+/// Faults.
+impl Discord {
+    /// Adds a fault of REST to the queue.
+    pub fn fault(&self, rule: FaultRule) {
+        self.hub.note(|inner| inner.faults.add(rule));
+    }
+
+    /// Forgets all faults of REST.
+    pub fn clear_faults(&self) {
+        self.hub.note(|inner| inner.faults.clear());
+    }
+
+    /// Closes every connection to REST as soon as it is made, until [`Discord::resume`].
+    pub fn stop_accepting(&self) {
+        self.hub.set_outage(Outage::Refused);
+    }
+
+    /// Answers every request with 503, until [`Discord::resume`].
+    pub fn unavailable(&self) {
+        self.hub.set_outage(Outage::Unavailable);
+    }
+
+    /// Ends [`Discord::stop_accepting`] and [`Discord::unavailable`].
+    pub fn resume(&self) {
+        self.hub.set_outage(Outage::None);
+    }
+
+    /// Cuts all gateway connections and takes no new ones, until opened again. Sessions live on
+    /// for as long as Discord keeps them.
+    pub fn open_gateway(&self, open: bool) {
+        self.hub.note(|inner| inner.sessions.open = open);
+    }
+
+    /// Drops the next events of a name (`MESSAGE_CREATE`; none for any): no session ever gets them.
+    pub fn drop_events(&self, name: Option<&str>, times: u32) {
+        self.hub.note(|inner| inner.sessions.drop_next(name, times));
+    }
+
+    /// Closes the gateway's connections with a code.
+    pub fn close_sessions(&self, code: u16) {
+        self.order(Order::Close(code));
+    }
+
+    /// Cuts the gateway's connections without a close frame.
+    pub fn cut_sessions(&self) {
+        self.order(Order::Cut);
+    }
+
+    /// Asks the clients to reconnect (op 7).
+    pub fn request_reconnect(&self) {
+        self.order(Order::Reconnect);
+    }
+
+    /// Tells the clients that their session is invalid (op 9).
+    pub fn say_invalid_session(&self, resumable: bool) {
+        self.order(Order::Invalid { resumable });
+    }
+
+    /// Makes the next RESUME of every session of now be refused.
+    pub fn invalidate_sessions(&self) {
+        self.hub.note(|inner| inner.sessions.invalidate());
+    }
+
+    /// Whether heartbeats are acknowledged.
+    pub fn acknowledge_heartbeats(&self, acknowledge: bool) {
+        self.hub.note(|inner| inner.sessions.acks = acknowledge);
+    }
+
+    fn order(&self, order: Order) {
+        self.hub.note(|inner| inner.sessions.order(order));
+    }
+
+    /// Moves the simulator's clock forward: nonces, limits, sessions and ids follow it.
+    pub fn advance(&self, by: Duration) {
+        self.hub.clock.advance(by);
+    }
+}

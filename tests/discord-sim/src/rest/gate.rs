@@ -1,0 +1,160 @@
+//! What every request passes: counts, outages, faults, the token, the rate limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Response};
+use serde_json::json;
+
+use crate::error::ApiError;
+use crate::faults::FaultKind;
+use crate::hub::{Hub, Outage};
+use crate::limits::{Standing, Verdict};
+use crate::net::Cut;
+use crate::routes::Route;
+
+const API: &str = "/api/v10";
+
+/// The middleware of the whole router.
+pub(super) async fn gate(
+    State(hub): State<Arc<Hub>>,
+    ConnectInfo(cut): ConnectInfo<Cut>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    let in_api = path.strip_prefix(API);
+    let route = Route::of(request.method().as_str(), in_api.unwrap_or(path));
+    let (outage, fault) = hub.note(|inner| {
+        *inner.requests.entry(route.name()).or_default() += 1;
+        (inner.outage, inner.faults.take(&route))
+    });
+    match outage {
+        Outage::None => {}
+        Outage::Refused => cut.now().await,
+        Outage::Unavailable => return plain_status(StatusCode::SERVICE_UNAVAILABLE),
+    }
+    let answer = answer(&hub, &route, in_api.is_some(), request, next);
+    match fault {
+        None => answer.await,
+        Some(FaultKind::StatusBefore(status)) => plain_status(known_status(status)),
+        Some(FaultKind::StatusAfter(status)) => {
+            answer.await;
+            plain_status(known_status(status))
+        }
+        Some(FaultKind::Refuse(error)) => error.into_response(),
+        Some(FaultKind::CutBefore) => cut.now().await,
+        Some(FaultKind::CutAfter) => {
+            answer.await;
+            cut.now().await
+        }
+        Some(FaultKind::Delay(duration)) => {
+            tokio::time::sleep(duration).await;
+            answer.await
+        }
+        Some(FaultKind::RateLimited { retry_after }) => too_many(retry_after, Scope::User, None),
+    }
+}
+
+/// The answer of a request that no fault befalls.
+async fn answer(hub: &Hub, route: &Route, in_api: bool, request: Request, next: Next) -> Response {
+    if !in_api {
+        return next.run(request).await;
+    }
+    let token = request.headers().get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
+    if token.and_then(|it| it.strip_prefix("Bot ")) != Some(hub.options.token.as_str()) {
+        return ApiError::Unauthorized.into_response();
+    }
+    let verdict = if hub.options.rate_limits {
+        let now_ms = hub.clock.now_ms();
+        hub.peek(|inner| inner.limits.take(route, now_ms))
+    } else {
+        Verdict::Go(None)
+    };
+    match verdict {
+        Verdict::Go(standing) => {
+            let mut response = next.run(request).await;
+            if let Some(standing) = standing {
+                tell_standing(response.headers_mut(), standing);
+            }
+            response
+        }
+        Verdict::Wait(standing) => {
+            let wait = Duration::from_millis(standing.reset_after_ms);
+            too_many(wait, Scope::User, Some(standing))
+        }
+        Verdict::WaitGlobal { retry_after_ms } => {
+            too_many(Duration::from_millis(retry_after_ms), Scope::Global, None)
+        }
+    }
+}
+
+/// Whose limit it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    User,
+    Global,
+}
+
+/// A 429. `Retry-After` has milliseconds, where Discord rounds up to seconds: serenity reads
+/// both, and no test waits longer than it must.
+fn too_many(retry_after: Duration, scope: Scope, standing: Option<Standing>) -> Response {
+    let seconds = retry_after.as_secs_f64();
+    let body = json!({
+        "message": "You are being rate limited.",
+        "retry_after": seconds,
+        "global": scope == Scope::Global,
+    });
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, Json(body)).into_response();
+    let headers = response.headers_mut();
+    if let Some(standing) = standing {
+        tell_standing(headers, standing);
+    }
+    set(headers, "retry-after", format!("{seconds:.3}"));
+    let word = match scope {
+        Scope::User => "user",
+        Scope::Global => "global",
+    };
+    set(headers, "x-ratelimit-scope", word);
+    if scope == Scope::Global {
+        set(headers, "x-ratelimit-global", "true");
+    }
+    response
+}
+
+fn tell_standing(headers: &mut HeaderMap, standing: Standing) {
+    set(headers, "x-ratelimit-limit", standing.limit.to_string());
+    set(headers, "x-ratelimit-remaining", standing.remaining.to_string());
+    set(headers, "x-ratelimit-reset", seconds(standing.reset_at_ms));
+    set(headers, "x-ratelimit-reset-after", seconds(standing.reset_after_ms));
+    set(headers, "x-ratelimit-bucket", standing.bucket.name());
+}
+
+/// Milliseconds as seconds with three places.
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1000, ms % 1000)
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: impl Into<String>) {
+    let value =
+        HeaderValue::from_str(&value.into()).expect("digits and letters are a header value");
+    headers.insert(HeaderName::from_static(name), value);
+}
+
+fn known_status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// A status without a word of Discord's own: 4xx with code 0, 5xx as the HTML of a proxy.
+fn plain_status(status: StatusCode) -> Response {
+    let says = status.to_string();
+    if status.is_server_error() {
+        return (status, Html(format!("<html><body><h1>{says}</h1></body></html>")))
+            .into_response();
+    }
+    (status, Json(json!({ "message": says, "code": 0 }))).into_response()
+}

@@ -1,0 +1,257 @@
+//! Messages and reactions: posted, edited, deleted, read back.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequest, Multipart, Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::channels::parse;
+use super::people::send_permission;
+use crate::error::ApiError;
+use crate::guild::messages::{Cursor, PAGE_MAX};
+use crate::guild::{BOT_ID, Guild};
+use crate::hub::Hub;
+use crate::ids::{ChannelId, MessageId, UserId};
+use crate::model::{Change, Draft, Message, NewFile};
+use crate::permissions::Permissions;
+use crate::wire;
+
+type Answer = Result<Json<Value>, ApiError>;
+type Done = Result<StatusCode, ApiError>;
+
+/// Messages of a page when none is said.
+const PAGE_USUAL: usize = 50;
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PostBody {
+    content: Option<String>,
+    nonce: Option<Value>,
+    enforce_nonce: Option<bool>,
+    embeds: Option<Vec<Value>>,
+    components: Option<Vec<Value>>,
+    allowed_mentions: Option<Value>,
+    message_reference: Option<ReferenceBody>,
+    flags: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct ReferenceBody {
+    message_id: MessageId,
+    fail_if_not_exists: Option<bool>,
+}
+
+impl PostBody {
+    fn into_draft(self, files: Vec<NewFile>) -> Result<Draft, ApiError> {
+        let nonce = match self.nonce {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
+                return Err(ApiError::bad_value("nonce", "Must be a string or an integer."));
+            }
+        };
+        let reference = self.message_reference;
+        Ok(Draft {
+            // Discord takes white space off both ends, and so can find nothing left.
+            content: self.content.unwrap_or_default().trim().to_owned(),
+            nonce,
+            enforce_nonce: self.enforce_nonce.unwrap_or(false),
+            reply_to: reference.as_ref().map(|it| it.message_id),
+            reply_must_exist: reference.and_then(|it| it.fail_if_not_exists).unwrap_or(true),
+            embeds: self.embeds.unwrap_or_default(),
+            components: self.components.unwrap_or_default(),
+            allowed_mentions: self.allowed_mentions,
+            flags: self.flags.unwrap_or(0),
+            files,
+        })
+    }
+}
+
+/// The draft of a request: JSON, or a form with `payload_json` and files.
+async fn read_draft(request: Request) -> Result<Draft, ApiError> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    if !kind.is_some_and(|it| it.starts_with("multipart/form-data")) {
+        let body = Bytes::from_request(request, &()).await.map_err(|_| ApiError::TooLarge)?;
+        return parse::<PostBody>(&body)?.into_draft(Vec::new());
+    }
+    let mut form =
+        Multipart::from_request(request, &()).await.map_err(|_| ApiError::InvalidJson)?;
+    let (mut body, mut files) = (PostBody::default(), Vec::new());
+    while let Some(field) = form.next_field().await.map_err(|_| ApiError::TooLarge)? {
+        let filename = field.file_name().map(str::to_owned);
+        let content_type = field.content_type().map(str::to_owned);
+        let is_payload = field.name() == Some("payload_json");
+        let bytes = field.bytes().await.map_err(|_| ApiError::TooLarge)?;
+        match filename {
+            Some(filename) => files.push(NewFile { filename, content_type, bytes }),
+            None if is_payload => body = parse(&bytes)?,
+            None => {}
+        }
+    }
+    body.into_draft(files)
+}
+
+pub(super) async fn post(
+    State(hub): State<Arc<Hub>>,
+    Path(channel): Path<ChannelId>,
+    request: Request,
+) -> Answer {
+    let draft = read_draft(request).await?;
+    hub.act(|guild| {
+        let mut needed = send_permission(guild, channel);
+        if !draft.files.is_empty() {
+            needed = needed | Permissions::ATTACH_FILES;
+        }
+        guild.require(BOT_ID, channel, needed)?;
+        let id = guild.post(BOT_ID, channel, draft)?;
+        guild
+            .visible(channel, id)
+            .or_else(|_| guild.message(id).ok_or(ApiError::UnknownMessage))
+            .map(|it| Json(wire::message(guild, it)))
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct PageQuery {
+    limit: Option<usize>,
+    after: Option<MessageId>,
+    before: Option<MessageId>,
+    around: Option<MessageId>,
+}
+
+pub(super) async fn page(
+    State(hub): State<Arc<Hub>>,
+    Path(channel): Path<ChannelId>,
+    Query(query): Query<PageQuery>,
+) -> Answer {
+    let limit = query.limit.unwrap_or(PAGE_USUAL);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(ApiError::bad_value("limit", "int value should be between 1 and 100."));
+    }
+    let cursor = match (query.around, query.before, query.after) {
+        (None, None, None) => Cursor::Newest,
+        (Some(id), None, None) => Cursor::Around(id),
+        (None, Some(id), None) => Cursor::Before(id),
+        (None, None, Some(id)) => Cursor::After(id),
+        (_, _, _) => return Err(ApiError::bad_value("after", "Only one cursor may be given.")),
+    };
+    hub.look(|inner| {
+        let guild = &inner.guild;
+        guild.require(BOT_ID, channel, Permissions::VIEW_CHANNEL)?;
+        // Without the permission to read history Discord gives an empty list, not an error.
+        let may_read = guild.require(BOT_ID, channel, Permissions::READ_MESSAGE_HISTORY).is_ok();
+        let found = if may_read { guild.page(channel, cursor, limit) } else { Vec::new() };
+        Ok(Json(found.into_iter().map(|it| shown(&hub, guild, it)).collect()))
+    })
+}
+
+/// A message as this bot may read it.
+fn shown(hub: &Hub, guild: &Guild, message: &Message) -> Value {
+    let mut object = wire::message(guild, message);
+    if !hub.options.message_content && !Guild::is_open_to_bot(message) {
+        wire::hide_content(&mut object);
+    }
+    object
+}
+
+pub(super) async fn get(
+    State(hub): State<Arc<Hub>>,
+    Path((channel, id)): Path<(ChannelId, MessageId)>,
+) -> Answer {
+    hub.look(|inner| {
+        inner.guild.require(BOT_ID, channel, Permissions::READ_MESSAGE_HISTORY)?;
+        let message = inner.guild.visible(channel, id)?;
+        Ok(Json(shown(&hub, &inner.guild, message)))
+    })
+}
+
+pub(super) async fn edit(
+    State(hub): State<Arc<Hub>>,
+    Path((channel, id)): Path<(ChannelId, MessageId)>,
+    request: Request,
+) -> Answer {
+    let bytes = Bytes::from_request(request, &()).await.map_err(|_| ApiError::TooLarge)?;
+    let body: PostBody = parse(&bytes)?;
+    let change = Change {
+        content: body.content.map(|it| it.trim().to_owned()),
+        embeds: body.embeds,
+        components: body.components,
+        allowed_mentions: body.allowed_mentions,
+        flags: body.flags,
+    };
+    hub.act(|guild| {
+        guild.require(BOT_ID, channel, Permissions::VIEW_CHANNEL)?;
+        guild.edit(BOT_ID, channel, id, change)?;
+        guild.visible(channel, id).map(|it| Json(wire::message(guild, it)))
+    })
+}
+
+pub(super) async fn delete(
+    State(hub): State<Arc<Hub>>,
+    Path((channel, id)): Path<(ChannelId, MessageId)>,
+) -> Done {
+    hub.act(|guild| {
+        let is_own = guild.visible(channel, id)?.author == BOT_ID;
+        let needed = if is_own { Permissions::VIEW_CHANNEL } else { Permissions::MANAGE_MESSAGES };
+        guild.require(BOT_ID, channel, needed)?;
+        guild.delete(channel, id)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+}
+
+type ReactionPath = Path<(ChannelId, MessageId, String)>;
+
+pub(super) async fn react(
+    State(hub): State<Arc<Hub>>,
+    Path((channel, id, emoji)): ReactionPath,
+) -> Done {
+    hub.act(|guild| {
+        let is_there = guild.reactions(id).iter().any(|it| it.emoji == emoji);
+        let add = if is_there { Permissions::default() } else { Permissions::ADD_REACTIONS };
+        guild.require(BOT_ID, channel, Permissions::READ_MESSAGE_HISTORY | add)?;
+        guild.react(BOT_ID, channel, id, &emoji)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+}
+
+pub(super) async fn unreact(
+    State(hub): State<Arc<Hub>>,
+    Path((channel, id, emoji)): ReactionPath,
+) -> Done {
+    hub.act(|guild| {
+        guild.require(BOT_ID, channel, Permissions::VIEW_CHANNEL)?;
+        guild.unreact(BOT_ID, channel, id, &emoji)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+}
+
+pub(super) async fn unreact_of(
+    State(hub): State<Arc<Hub>>,
+    Path((channel, id, emoji, user)): Path<(ChannelId, MessageId, String, UserId)>,
+) -> Done {
+    hub.act(|guild| {
+        guild.require(BOT_ID, channel, Permissions::MANAGE_MESSAGES)?;
+        guild.unreact(user, channel, id, &emoji)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+}
+
+pub(super) async fn reactors(
+    State(hub): State<Arc<Hub>>,
+    Path((channel, id, emoji)): ReactionPath,
+) -> Answer {
+    hub.look(|inner| {
+        let guild = &inner.guild;
+        guild.require(BOT_ID, channel, Permissions::READ_MESSAGE_HISTORY)?;
+        let message = guild.visible(channel, id)?;
+        let found = message.reactions.iter().filter(|it| it.emoji == emoji);
+        let users = found.flat_map(|it| &it.users).filter_map(|it| guild.user(*it));
+        Ok(Json(users.map(wire::user).collect()))
+    })
+}

@@ -1,0 +1,331 @@
+//! The gateway's sessions: who listens, what was sent to whom, what a RESUME is owed. Pure.
+//!
+//! A session keeps the frames it was sent in one bounded buffer. The task of a connection reads
+//! from that buffer whatever lies behind the number it sent last, so that sending, replaying and
+//! waiting for a slow reader are one thing. There is no queue beside it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::json;
+
+use crate::events::{Event, intents};
+use crate::wire;
+
+/// The most frames that a session remembers. A connection that lags further behind is closed, a
+/// RESUME from before that is refused. 10,000 is more than a test sends in the life of a session.
+const REPLAY_MAX: usize = 10_000;
+/// How long a session outlives its connection; Discord says "a few minutes".
+const SESSION_LIFE_MS: u64 = 180_000;
+/// The most rules of events to drop.
+const DROPS_MAX: usize = 100;
+
+/// Something that a connection is told to do, beside sending events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Close with this code.
+    Close(u16),
+    /// Cut the connection without a word.
+    Cut,
+    /// Send op 7.
+    Reconnect,
+    /// Send op 9.
+    Invalid {
+        /// Its payload.
+        resumable: bool,
+    },
+}
+
+/// What the gateway did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GatewayCounts {
+    /// Sessions begun by IDENTIFY.
+    pub identified: u64,
+    /// Sessions taken up again by RESUME.
+    pub resumed: u64,
+    /// RESUMEs that were answered with an invalid session.
+    pub resumes_refused: u64,
+    /// Heartbeats received.
+    pub heartbeats: u64,
+    /// Sessions with a connection at this moment.
+    pub connected: u64,
+}
+
+/// What a connection has to do now.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    /// Frames to send, each with its sequence number.
+    pub(crate) frames: Vec<(u64, String)>,
+    /// What else it was told.
+    pub(crate) orders: Vec<Order>,
+    /// Whether the session is no longer this connection's, or it lags too far behind.
+    pub(crate) lost: bool,
+}
+
+/// The answer to a RESUME.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// What follows the number given is sent again.
+    Granted,
+    /// The session is not known, too old, or was invalidated.
+    Refused,
+    /// The number given was never sent.
+    BadSequence,
+}
+
+#[derive(Debug)]
+struct Session {
+    intents: u64,
+    seq: u64,
+    frames: VecDeque<(u64, String)>,
+    connection: Option<u64>,
+    left_ms: u64,
+    resumable: bool,
+    orders: Vec<Order>,
+}
+
+#[derive(Debug)]
+struct DropRule {
+    name: Option<String>,
+    left: u32,
+}
+
+/// All sessions, and the faults of the gateway.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    map: BTreeMap<String, Session>,
+    connections: u64,
+    drops: Vec<DropRule>,
+    counts: GatewayCounts,
+    /// Whether connections are accepted and kept.
+    pub(crate) open: bool,
+    /// Whether heartbeats are acknowledged.
+    pub(crate) acks: bool,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            map: BTreeMap::new(),
+            connections: 0,
+            drops: Vec::new(),
+            counts: GatewayCounts::default(),
+            open: true,
+            acks: true,
+        }
+    }
+}
+
+impl Sessions {
+    /// A number for a new connection.
+    pub(crate) fn connect(&mut self) -> u64 {
+        self.connections += 1;
+        self.connections
+    }
+
+    /// Begins a session.
+    pub(crate) fn identify(&mut self, connection: u64, intents: u64, now_ms: u64) -> String {
+        self.forget_dead(now_ms);
+        self.counts.identified += 1;
+        let id = format!("{now_ms:016x}{:08x}", self.counts.identified);
+        let session = Session {
+            intents,
+            seq: 0,
+            frames: VecDeque::new(),
+            connection: Some(connection),
+            left_ms: 0,
+            resumable: true,
+            orders: Vec::new(),
+        };
+        self.map.insert(id.clone(), session);
+        id
+    }
+
+    /// Takes a session up again after the frame `seq`.
+    pub(crate) fn resume(&mut self, id: &str, connection: u64, seq: u64, now_ms: u64) -> Resume {
+        self.forget_dead(now_ms);
+        let found = self.map.get_mut(id).filter(|it| it.resumable);
+        let Some(session) =
+            found.filter(|it| it.frames.front().is_none_or(|(n, _)| *n <= seq.saturating_add(1)))
+        else {
+            self.counts.resumes_refused += 1;
+            return Resume::Refused;
+        };
+        if seq > session.seq {
+            return Resume::BadSequence;
+        }
+        self.counts.resumed += 1;
+        session.connection = Some(connection);
+        session.orders.clear();
+        Resume::Granted
+    }
+
+    /// Ends a connection; a session that its client closed for good is forgotten.
+    pub(crate) fn disconnect(&mut self, id: &str, connection: u64, for_good: bool, now_ms: u64) {
+        let Some(session) = self.map.get_mut(id) else { return };
+        if session.connection != Some(connection) {
+            return;
+        }
+        session.connection = None;
+        session.left_ms = now_ms;
+        if for_good {
+            self.map.remove(id);
+        }
+    }
+
+    fn forget_dead(&mut self, now_ms: u64) {
+        self.map.retain(|_, it| it.connection.is_some() || now_ms < it.left_ms + SESSION_LIFE_MS);
+    }
+
+    /// Sends an event to every session that asked for its kind.
+    pub(crate) fn publish(&mut self, event: &Event) {
+        if !event.seen || self.is_dropped(event.name) {
+            return;
+        }
+        for session in self.map.values_mut() {
+            if session.intents & event.intent == 0 {
+                continue;
+            }
+            let mut data = event.data.clone();
+            if event.private && session.intents & intents::MESSAGE_CONTENT == 0 {
+                wire::hide_content(&mut data);
+            }
+            session.push(event.name, &data);
+        }
+    }
+
+    /// Sends a dispatch to one session.
+    pub(crate) fn push(&mut self, id: &str, name: &str, data: &serde_json::Value) {
+        if let Some(session) = self.map.get_mut(id) {
+            session.push(name, data);
+        }
+    }
+
+    fn is_dropped(&mut self, name: &str) -> bool {
+        let fits = |it: &DropRule| it.name.as_deref().is_none_or(|wanted| wanted == name);
+        let Some(rule) = self.drops.iter_mut().find(|it| fits(it)) else { return false };
+        rule.left -= 1;
+        self.drops.retain(|it| it.left > 0);
+        true
+    }
+
+    /// Drops the next events of a name (of any, if none): nobody gets them, no number is used.
+    pub(crate) fn drop_next(&mut self, name: Option<&str>, times: u32) {
+        if times > 0 && self.drops.len() < DROPS_MAX {
+            self.drops.push(DropRule { name: name.map(str::to_owned), left: times });
+        }
+    }
+
+    /// Tells every connection something.
+    pub(crate) fn order(&mut self, order: Order) {
+        for session in self.map.values_mut().filter(|it| it.connection.is_some()) {
+            session.orders.push(order);
+        }
+    }
+
+    /// Makes the next RESUME of every session be refused.
+    pub(crate) fn invalidate(&mut self) {
+        for session in self.map.values_mut() {
+            session.resumable = false;
+        }
+    }
+
+    /// What a connection has to do that sent frame `sent` last.
+    pub(crate) fn work(&mut self, id: &str, connection: u64, sent: u64) -> Work {
+        let mine = self.map.get_mut(id).filter(|it| it.connection == Some(connection));
+        let Some(session) = mine else { return Work { lost: true, ..Work::default() } };
+        let oldest = session.frames.front().map_or(sent + 1, |(seq, _)| *seq);
+        let behind = session.frames.iter().filter(|(seq, _)| *seq > sent);
+        Work {
+            frames: behind.cloned().collect(),
+            orders: std::mem::take(&mut session.orders),
+            lost: oldest > sent + 1,
+        }
+    }
+
+    /// Counts a heartbeat; whether it is to be acknowledged.
+    pub(crate) fn heartbeat(&mut self) -> bool {
+        self.counts.heartbeats += 1;
+        self.acks
+    }
+
+    pub(crate) fn counts(&self) -> GatewayCounts {
+        let connected = self.map.values().filter(|it| it.connection.is_some()).count() as u64;
+        GatewayCounts { connected, ..self.counts }
+    }
+}
+
+impl Session {
+    fn push(&mut self, name: &str, data: &serde_json::Value) {
+        if self.frames.len() == REPLAY_MAX {
+            self.frames.pop_front();
+        }
+        self.seq += 1;
+        let frame = json!({ "op": 0, "t": name, "s": self.seq, "d": data });
+        self.frames.push_back((self.seq, frame.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(name: &'static str, intent: u64) -> Event {
+        Event { name, intent, seen: true, private: true, data: json!({ "content": "secret" }) }
+    }
+
+    #[test]
+    fn a_session_gets_what_it_asked_for_and_only_readable_texts() {
+        let mut sessions = Sessions::default();
+        let all = sessions.identify(1, intents::MESSAGES | intents::MESSAGE_CONTENT, 0);
+        let blind = sessions.identify(2, intents::MESSAGES, 0);
+        let deaf = sessions.identify(3, intents::GUILDS, 0);
+        sessions.publish(&event("MESSAGE_CREATE", intents::MESSAGES));
+        assert!(sessions.work(&all, 1, 0).frames[0].1.contains("secret"));
+        assert!(!sessions.work(&blind, 2, 0).frames[0].1.contains("secret"));
+        assert!(sessions.work(&deaf, 3, 0).frames.is_empty());
+    }
+
+    #[test]
+    fn a_resume_is_owed_what_followed_and_a_dropped_event_is_owed_to_nobody() {
+        let mut sessions = Sessions::default();
+        let id = sessions.identify(1, intents::MESSAGES, 0);
+        for name in ["FIRST", "SECOND"] {
+            sessions.publish(&event(name, intents::MESSAGES));
+        }
+        sessions.disconnect(&id, 1, false, 1000);
+        sessions.drop_next(Some("THIRD"), 1);
+        for name in ["THIRD", "FOURTH"] {
+            sessions.publish(&event(name, intents::MESSAGES));
+        }
+        assert_eq!(sessions.resume(&id, 2, 9, 2000), Resume::BadSequence);
+        assert_eq!(sessions.resume(&id, 2, 1, 2000), Resume::Granted);
+        let seqs: Vec<_> = sessions.work(&id, 2, 1).frames.iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(seqs, [2, 3]);
+        assert!(sessions.work(&id, 1, 0).lost, "the old connection lost its session");
+    }
+
+    #[test]
+    fn a_session_ends_with_its_life_its_client_or_an_order() {
+        let mut sessions = Sessions::default();
+        let [old, closed, invalid] = [1, 2, 3].map(|it| sessions.identify(it, 1, 0));
+        sessions.disconnect(&old, 1, false, 0);
+        assert_eq!(sessions.resume(&old, 4, 0, SESSION_LIFE_MS), Resume::Refused);
+        sessions.disconnect(&closed, 2, true, 0);
+        assert_eq!(sessions.resume(&closed, 5, 0, 0), Resume::Refused);
+        sessions.invalidate();
+        assert_eq!(sessions.resume(&invalid, 6, 0, 0), Resume::Refused);
+        assert_eq!(sessions.counts().resumes_refused, 3);
+    }
+
+    #[test]
+    fn a_reader_that_lags_behind_the_buffer_is_lost() {
+        let mut sessions = Sessions::default();
+        let id = sessions.identify(1, intents::MESSAGES, 0);
+        for _ in 0..=REPLAY_MAX {
+            sessions.publish(&event("ANY", intents::MESSAGES));
+        }
+        assert!(sessions.work(&id, 1, 0).lost);
+        assert!(!sessions.work(&id, 1, 1).lost);
+        assert_eq!(sessions.resume(&id, 2, 0, 0), Resume::Refused);
+    }
+}
