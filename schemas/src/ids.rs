@@ -53,6 +53,9 @@ macro_rules! as_text {
     };
 }
 
+/// Where Discord's ids begin to count, in milliseconds since 1970: 2015-01-01.
+const DISCORD_EPOCH_MS: i64 = 1_420_070_400_000;
+
 macro_rules! snowflake {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -84,8 +87,13 @@ macro_rules! snowflake {
             /// When Discord made the id, in milliseconds since 1970. (Its upper 42 bits count from
             /// 2015; Discord's reference, "Snowflakes", as of 2026-08.)
             pub fn created_at_ms(self) -> i64 {
-                const DISCORD_EPOCH_MS: i64 = 1_420_070_400_000;
                 i64::try_from(self.0 >> 22).expect("42 bits fit") + DISCORD_EPOCH_MS
+            }
+
+            /// The first id that Discord can make at a moment, given in milliseconds since 1970.
+            pub fn first_of(ms: i64) -> Self {
+                let since_epoch = u64::try_from(ms - DISCORD_EPOCH_MS).unwrap_or(0);
+                Self((since_epoch << 22).clamp(1, i64::MAX.cast_unsigned()))
             }
 
             fn error(text: &str) -> IdError {
@@ -410,6 +418,8 @@ mod tests {
         // "175928847299117063" is 2016-04-30 11:18:25.796 UTC in Discord's reference.
         let id: MessageId = "175928847299117063".parse().unwrap();
         assert_eq!(id.created_at_ms(), 1_462_015_105_796);
+        let first = MessageId::first_of(1_462_015_105_796);
+        assert!(first < id && first.created_at_ms() == id.created_at_ms());
     }
 
     proptest! {

@@ -6,6 +6,7 @@
 //!
 //! This crate does no I/O and knows neither tokio nor NATS nor SQL.
 
+pub mod control;
 pub mod ids;
 pub mod presence;
 pub mod record;
@@ -24,6 +25,7 @@ pub fn json_schemas() -> Vec<(&'static str, serde_json::Value)> {
     vec![
         ("request", schemars::schema_for!(request::Request).into()),
         ("record", schemars::schema_for!(record::Record).into()),
+        ("control", schemars::schema_for!(control::Controls).into()),
         ("presence", schemars::schema_for!(presence::Presence).into()),
     ]
 }

@@ -1,2 +1,89 @@
-//! stub
-fn main() {}
+//! What people and CI run: `cargo xtask up · test · fetch · schemas · ci`.
+//!
+//! Each command is a file; this one reads the command line and tells what went wrong. Everything
+//! is done by starting the tools that do it (cargo, pip, nextest, cargo-deny), so that this crate
+//! compiles in seconds.
+//!
+//! It never holds logic of the product: what `up` does is in the harness, what is tested is in
+//! the tests.
+
+mod cargo_tool;
+mod ci;
+mod fetch;
+mod process;
+mod schema_files;
+mod system;
+mod test;
+mod up;
+mod version;
+mod wheel;
+mod workspace;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Everything that is done with this repository beyond plain cargo.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+/// One thing to do.
+#[derive(Subcommand)]
+enum Task {
+    /// Starts the whole system on this machine, until Ctrl+C.
+    Up {
+        /// The project that claude works in, instead of a sample.
+        #[arg(long, value_name = "DIR")]
+        project: Option<PathBuf>,
+        /// Sends this one message, prints the answer as it stands in Discord, and ends.
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        ask: Option<OsString>,
+    },
+    /// Runs all tests, with every server they need.
+    Test {
+        /// Passed on to `cargo nextest run`, for example `-E 'test(resumes)'`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "NEXTEST")]
+        args: Vec<OsString>,
+    },
+    /// Brings what tests and `up` need and cargo does not: nats-server, claude, tools.
+    Fetch,
+    /// Writes the JSON Schemas of the wire types.
+    Schemas {
+        /// Changes nothing; fails when a file is not what the types say.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Everything that a change must pass, cheapest first.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let task = Cli::parse().command;
+    match run(task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            process::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    let workspace = Workspace::here();
+    match task {
+        Task::Up { project, ask } => up::up(&workspace, project, ask),
+        Task::Test { args } => test::test(&workspace, &args),
+        Task::Fetch => fetch::fetch(&workspace, fetch::Purpose::Everything).map(drop),
+        Task::Schemas { check: true } => schema_files::check(&workspace),
+        Task::Schemas { check: false } => schema_files::write(&workspace),
+        Task::Ci => ci::ci(&workspace),
+    }
+}
