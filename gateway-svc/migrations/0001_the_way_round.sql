@@ -92,4 +92,5 @@ CREATE TABLE outbox (
     done_ms BIGINT
 );
 CREATE UNIQUE INDEX outbox_order ON outbox (thread, seq);
+CREATE INDEX outbox_message ON outbox (message);
 CREATE INDEX outbox_due ON outbox (thread, seq) WHERE state = 'due';

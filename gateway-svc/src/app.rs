@@ -91,7 +91,9 @@ async fn start(
     let publishing =
         publisher::run(store.clone(), bus.clone(), folder, signals.clone(), stop.clone());
     tasks.spawn(ended(publishing));
-    tasks.spawn(ended(poster::run(store.clone(), hands.clone(), signals.clone(), stop.clone())));
+    let (posts, told) = (store.clone(), signals.clone());
+    let posting = poster::run(posts, hands.clone(), told, readiness.clone(), stop.clone());
+    tasks.spawn(ended(posting));
     tasks.spawn(ended(presence::run(routes, store.clone(), bus, signals, stop.clone())));
     tasks.spawn(ended(typing::run(store, hands, stop.clone())));
     let listening = ears.listen(say, stop.clone());

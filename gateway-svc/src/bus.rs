@@ -12,6 +12,7 @@ use async_nats::jetstream::{self, Context, ErrorCode, Message, kv};
 use futures_util::{Stream, StreamExt};
 use platform::nats::{REQUEST_TIMEOUT, differences, trace_headers};
 use schemas::WireError;
+use schemas::control::Controls;
 use schemas::ids::ProjectName;
 use schemas::presence::Presence;
 use schemas::record::Record;
@@ -69,6 +70,7 @@ pub(crate) struct Bus {
     context: Context,
     runs: kv::Store,
     runners: kv::Store,
+    controls: kv::Store,
     feed: PullConsumer,
 }
 
@@ -105,6 +107,7 @@ impl Bus {
         Ok(Self {
             runs: context.get_key_value(streams::RUNS).await?,
             runners: context.get_key_value(streams::RUNNERS).await?,
+            controls: context.get_key_value(streams::CONTROL).await?,
             feed: context
                 .get_consumer_from_stream::<pull::Config, _, _>(feed.name, feed.stream)
                 .await?,
@@ -144,6 +147,28 @@ impl Bus {
             .map_err(request("reading a record"))?;
         let Some(value) = value else { return Ok(None) };
         schemas::from_json(&value).map(Some).map_err(|source| BusError::Unreadable { key, source })
+    }
+
+    /// Writes the controls of a run, if other ones are there. When another gateway writes at the
+    /// same time, one of the two reads again at its next turn.
+    pub(crate) async fn control(&self, key: &RunKey, controls: &Controls) -> Result<()> {
+        let doing = "writing controls";
+        let entry = tokio::time::timeout(REQUEST_TIMEOUT, self.controls.entry(key.to_string()))
+            .await
+            .map_err(request(doing))?
+            .map_err(request(doing))?;
+        let value = schemas::to_json(controls);
+        if entry.as_ref().is_some_and(|entry| entry.value == value) {
+            return Ok(());
+        }
+        // It is needed until the outcome; it ages because nobody else would take it away.
+        let message = PublishMessage::build()
+            .payload(value.into())
+            .ttl(streams::KEEP)
+            .expected_last_subject_sequence(entry.map_or(0, |entry| entry.revision));
+        let subject = streams::bucket_subject(streams::CONTROL, key);
+        let ack = self.context.send_publish(subject, message).await.map_err(request(doing))?;
+        ack.await.map(|_| ()).map_err(request(doing))
     }
 
     /// Records as they come, until the stream ends; then it is to be asked for again. An error is

@@ -322,6 +322,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_a_configuration() {
+        let text = include_str!("../../deploy/gateway.example.toml");
+        let config = load(text).unwrap();
+        assert!(config.routes.has(&"my-app".parse().unwrap()));
+    }
+
+    #[test]
     fn the_token_is_not_printed() {
         let config = load("[projects.app]\nchannels = [\"7\"]\nallow = \"everyone\"").unwrap();
         assert!(format!("{config:?}").contains("Secret(..)"));

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::intake::{Attachment, Heard, Writer};
-use crate::outbox::Mark;
+use crate::outbox::{Button, Mark};
 
 /// How long one request to Discord may take, its answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +39,52 @@ pub(crate) enum Event {
     Connected,
     /// A message was written.
     Message(Box<Heard>),
+    /// A button was pressed.
+    Pressed(Box<Pressed>),
+    /// A reaction was put under a message.
+    Reacted(Reacted),
+}
+
+/// The press of a button of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Pressed {
+    /// The interaction, and the token that lets us answer it.
+    pub(crate) id: u64,
+    token: String,
+    /// Where the message is.
+    pub(crate) channel: ChannelId,
+    /// Who pressed.
+    pub(crate) by: Author,
+    /// The person's roles.
+    pub(crate) roles: Vec<RoleId>,
+    /// Which button.
+    pub(crate) custom_id: String,
+}
+
+/// A reaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Reacted {
+    /// Where the message is.
+    pub(crate) channel: ChannelId,
+    /// The message.
+    pub(crate) message: MessageId,
+    /// Who reacted.
+    pub(crate) by: UserId,
+    /// With what.
+    pub(crate) emoji: String,
+}
+
+/// A message to write.
+#[derive(Clone, Debug)]
+pub(crate) struct Post<'a> {
+    /// The message it answers.
+    pub(crate) reply_to: Option<MessageId>,
+    /// At most 2,000 characters.
+    pub(crate) content: &'a str,
+    /// At most five.
+    pub(crate) buttons: &'a [Button],
+    /// At most 25 characters.
+    pub(crate) nonce: String,
 }
 
 /// Why Discord did not do what it was asked.
@@ -173,19 +219,13 @@ impl Discord {
         Ok(member.roles.iter().map(|role| RoleId::new(role.get())).collect::<Result<_, _>>()?)
     }
 
-    /// Writes a message. A repeat of `nonce` within Discord's window is the same message.
-    pub(crate) async fn post(
-        &self,
-        channel: ChannelId,
-        reply_to: Option<MessageId>,
-        content: &str,
-        nonce: String,
-    ) -> Result<MessageId> {
+    /// Writes a message. A repeat of its nonce within Discord's window is the same message.
+    pub(crate) async fn post(&self, channel: ChannelId, post: Post<'_>) -> Result<MessageId> {
         let mut message = CreateMessage::new()
-            .content(content)
-            .nonce(discord::Nonce::String(nonce))
+            .content(post.content)
+            .nonce(discord::Nonce::String(post.nonce))
             .enforce_nonce(true);
-        if let Some(asked) = reply_to {
+        if let Some(asked) = post.reply_to {
             // The message may be gone by now; the line is still worth saying.
             let reference = discord::MessageReference::from((
                 to(channel),
@@ -194,8 +234,39 @@ impl Discord {
             .fail_if_not_exists(false);
             message = message.reference_message(reference);
         }
+        for button in post.buttons {
+            let made = discord::CreateButton::new(&button.id).label(&button.label);
+            message = message.button(made.style(discord::ButtonStyle::Secondary));
+        }
         let posted = to(channel).send_message(&self.http, message).await?;
         Ok(MessageId::new(posted.id.get())?)
+    }
+
+    /// Our own messages after a moment, oldest first, at most [`HISTORY_MAX`].
+    pub(crate) async fn own_since(
+        &self,
+        channel: ChannelId,
+        since_ms: i64,
+    ) -> Result<Vec<(MessageId, String)>> {
+        let me = self.http.get_current_user().await?.id;
+        let after = discord::MessageId::new(MessageId::first_of(since_ms).get());
+        let target = Some(MessagePagination::After(after));
+        let mut messages = self.http.get_messages(to(channel), target, Some(HISTORY_MAX)).await?;
+        messages.retain(|message| message.author.id == me);
+        messages.sort_by_key(|message| message.id);
+        let own = messages
+            .into_iter()
+            .map(|message| Ok((MessageId::new(message.id.get())?, message.content)));
+        own.collect()
+    }
+
+    /// Answers the press of a button, to the person alone. Discord waits three seconds for it.
+    pub(crate) async fn answer(&self, pressed: &Pressed, line: &str) -> Result<()> {
+        let message =
+            discord::CreateInteractionResponseMessage::new().content(line).ephemeral(true);
+        let answer = discord::CreateInteractionResponse::Message(message);
+        let id = discord::InteractionId::new(pressed.id);
+        Ok(self.http.create_interaction_response(id, &pressed.token, &answer, Vec::new()).await?)
     }
 
     /// Starts a thread from a message. One that is there already (160004) is the one we want.
@@ -281,6 +352,7 @@ impl Connection {
     ) -> Result<()> {
         let intents = discord::GatewayIntents::GUILDS
             | discord::GatewayIntents::GUILD_MESSAGES
+            | discord::GatewayIntents::GUILD_MESSAGE_REACTIONS
             | discord::GatewayIntents::MESSAGE_CONTENT;
         let tasks = TaskTracker::new();
         let ears = Ears { events, tasks: tasks.clone(), stop: stop.clone() };
@@ -314,13 +386,10 @@ struct Ears {
 }
 
 impl Ears {
-    /// Takes messages from the shard from now on. An older collector ends with its shard, and a
-    /// message that two of them heard is judged once.
+    /// Takes events from the shard from now on. An older collector ends with its shard, and what
+    /// two of them heard is decided once.
     async fn attach(&self, shard: &discord::ShardMessenger) {
-        let messages = serenity::collector::collect(shard, |event| {
-            let discord::Event::MessageCreate(created) = event else { return None };
-            Some(created.message.clone())
-        });
+        let heard = serenity::collector::collect(shard, event);
         // Only now, so that what was written before the collector is read over REST.
         if self.events.send(Event::Connected).await.is_err() {
             return;
@@ -328,21 +397,62 @@ impl Ears {
         let events = self.events.clone();
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            let mut messages = std::pin::pin!(messages.take_until(stop.cancelled()));
-            while let Some(message) = messages.next().await {
-                let heard = match heard(&message) {
-                    Ok(heard) => heard,
+            let mut heard = std::pin::pin!(heard.take_until(stop.cancelled()));
+            while let Some(event) = heard.next().await {
+                let event = match event {
+                    Ok(event) => event,
                     Err(error) => {
-                        tracing::warn!(%error, "a message was not understood");
+                        tracing::warn!(%error, "an event was not understood");
                         continue;
                     }
                 };
-                if events.send(Event::Message(Box::new(heard))).await.is_err() {
+                if events.send(event).await.is_err() {
                     return;
                 }
             }
         });
     }
+}
+
+/// An event of Discord's, if it matters to us.
+fn event(event: &discord::Event) -> Option<Result<Event>> {
+    if let discord::Event::MessageCreate(created) = event {
+        return Some(heard(&created.message).map(|heard| Event::Message(Box::new(heard))));
+    }
+    if let discord::Event::ReactionAdd(added) = event {
+        return reacted(&added.reaction).map(|reacted| reacted.map(Event::Reacted));
+    }
+    let discord::Event::InteractionCreate(created) = event else { return None };
+    let discord::Interaction::Component(component) = &created.interaction else { return None };
+    Some(pressed(component).map(|pressed| Event::Pressed(Box::new(pressed))))
+}
+
+fn reacted(reaction: &discord::Reaction) -> Option<Result<Reacted>> {
+    let discord::ReactionType::Unicode(emoji) = &reaction.emoji else { return None };
+    let by = reaction.user_id?;
+    let read = || {
+        Ok(Reacted {
+            channel: ChannelId::new(reaction.channel_id.get())?,
+            message: MessageId::new(reaction.message_id.get())?,
+            by: UserId::new(by.get())?,
+            emoji: emoji.clone(),
+        })
+    };
+    Some(read())
+}
+
+fn pressed(component: &discord::ComponentInteraction) -> Result<Pressed> {
+    let member = component.member.as_ref();
+    let roles = member.map(|member| member.roles.as_slice()).unwrap_or_default();
+    let name = member.map_or(component.user.display_name(), |member| member.display_name());
+    Ok(Pressed {
+        id: component.id.get(),
+        token: component.token.clone(),
+        channel: ChannelId::new(component.channel_id.get())?,
+        by: Author { id: UserId::new(component.user.id.get())?, name: name.to_owned() },
+        roles: roles.iter().map(|role| RoleId::new(role.get())).collect::<Result<_, _>>()?,
+        custom_id: component.data.custom_id.clone(),
+    })
 }
 
 #[serenity::async_trait]

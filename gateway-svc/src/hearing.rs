@@ -19,6 +19,7 @@ use tracing::{Instrument, Span};
 
 use crate::discord::{Discord, Event, HISTORY_MAX, is_discords};
 use crate::intake::{Heard, TEXT_FILE_MAX, Verdict, judge, prompt};
+use crate::orders::Orders;
 use crate::render;
 use crate::routes::{Project, Routes};
 use crate::signals::Signals;
@@ -35,6 +36,9 @@ const STRANGERS_MAX: usize = 10_000;
 /// How often a file is fetched before the person is told.
 const FETCHES_MAX: usize = 3;
 
+/// What is said to an order that is given outside a thread.
+const IN_A_THREAD: &str = "Say that in the thread that it is about.";
+
 /// The ears' other end.
 pub(crate) struct Hearing {
     routes: std::sync::Arc<Routes>,
@@ -42,6 +46,7 @@ pub(crate) struct Hearing {
     discord: Discord,
     signals: Signals,
     readiness: Readiness,
+    orders: Orders,
     /// The mapped channel of each place that was asked about: a hint that saves a question.
     parents: HashMap<ChannelId, Option<ChannelId>>,
 }
@@ -62,7 +67,13 @@ impl Hearing {
         signals: Signals,
         readiness: Readiness,
     ) -> Self {
-        Self { routes, store, discord, signals, readiness, parents: HashMap::new() }
+        let orders = Orders {
+            routes: std::sync::Arc::clone(&routes),
+            store: store.clone(),
+            discord: discord.clone(),
+            signals: signals.clone(),
+        };
+        Self { routes, store, discord, signals, readiness, orders, parents: HashMap::new() }
     }
 
     /// Takes events until `stop`, or until nobody speaks any more.
@@ -80,6 +91,8 @@ impl Hearing {
                         self.readiness.ready("discord");
                     }
                     Some(Event::Message(heard)) => self.hear(&heard).await,
+                    Some(Event::Pressed(pressed)) => self.orders.pressed(&pressed).await,
+                    Some(Event::Reacted(reacted)) => self.orders.reacted(&reacted).await,
                     None => return,
                 },
                 _ = timer.tick() => self.catch_up().await,
@@ -104,21 +117,38 @@ impl Hearing {
         let routes = std::sync::Arc::clone(&self.routes);
         let Some(project) = routes.project_of(spot.channel) else { return Ok(()) };
         let roles = self.roles(heard, project).await?;
-        let asked = (heard.channel, heard.id);
         let verdict = match judge(heard, project, &roles) {
             Verdict::Run => match self.prompt(heard).await {
                 Ok(prompt) => return self.accept(heard, spot, project, prompt).await,
                 Err(line) => Verdict::Refused(line),
             },
+            Verdict::Order(order) => {
+                let Some(thread) = spot.thread else {
+                    return self.decline(heard, spot, project, Some(IN_A_THREAD)).await;
+                };
+                return self.orders.said(order, heard, thread, spot.channel, project).await;
+            }
             verdict @ (Verdict::Refused(_) | Verdict::NotForUs) => verdict,
         };
-        let rows = match &verdict {
-            Verdict::Refused(line) => render::refused(heard, line),
-            Verdict::Run | Verdict::NotForUs => Vec::new(),
-        };
-        let name = &project.name;
-        if self.store.decline(asked, spot.channel, name, &rows, now_ms()).await? {
-            tracing::info!(message = %heard.id, refused = !rows.is_empty(), "is no run");
+        match &verdict {
+            Verdict::Refused(line) => self.decline(heard, spot, project, Some(line)).await,
+            Verdict::Run | Verdict::Order(_) | Verdict::NotForUs => {
+                self.decline(heard, spot, project, None).await
+            }
+        }
+    }
+
+    async fn decline(
+        &self,
+        heard: &Heard,
+        spot: Spot,
+        project: &Project,
+        line: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let rows = line.map(|line| render::told(heard, "refused", line)).unwrap_or_default();
+        let asked = (heard.channel, heard.id);
+        if self.store.decline(asked, spot.channel, &project.name, &rows, now_ms()).await? {
+            tracing::info!(message = %heard.id, refused = line.is_some(), "is no run");
             self.signals.stored();
         }
         Ok(())

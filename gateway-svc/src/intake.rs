@@ -6,6 +6,7 @@
 use schemas::ids::{ChannelId, MessageId, RoleId};
 use schemas::request::{Author, PROMPT_MAX};
 
+use crate::commands::Order;
 use crate::routes::Project;
 
 /// The most bytes of one attached text file.
@@ -61,6 +62,8 @@ pub(crate) enum Verdict {
     Run,
     /// It is not, and the person is told why.
     Refused(String),
+    /// It is an order to us, and no prompt.
+    Order(Order),
     /// It is none of our business.
     NotForUs,
 }
@@ -89,6 +92,9 @@ pub(crate) fn judge(heard: &Heard, project: &Project, roles: &[RoleId]) -> Verdi
         return Verdict::Refused(
             "There is no text in this message, so nothing was started.".into(),
         );
+    }
+    if let Some(order) = Order::parse(&heard.content) {
+        return Verdict::Order(order);
     }
     match heard.attachments.iter().find_map(refusal) {
         Some(why) => Verdict::Refused(format!("{why} Nothing was started.")),

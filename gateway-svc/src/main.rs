@@ -5,12 +5,14 @@
 
 mod app;
 mod bus;
+mod commands;
 mod config;
 mod discord;
 mod feed;
 mod hearing;
 mod intake;
 mod nonce;
+mod orders;
 mod outbox;
 mod pages;
 mod poster;

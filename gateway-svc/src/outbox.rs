@@ -55,7 +55,19 @@ pub(crate) enum Action {
         reply_to: Option<MessageId>,
         /// At most 2,000 characters.
         content: String,
+        /// The buttons under it, at most five.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        buttons: Vec<Button>,
     },
+}
+
+/// A button under a post.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Button {
+    /// What comes back when it is pressed: at most 100 characters.
+    pub(crate) id: String,
+    /// What it says: at most 80 characters.
+    pub(crate) label: String,
 }
 
 /// Our reactions, each with one meaning.

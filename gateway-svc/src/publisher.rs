@@ -43,7 +43,7 @@ pub(crate) async fn run(
 async fn reconcile(store: &Store, bus: &Bus, folder: &Folder) -> anyhow::Result<()> {
     for released in store.released().await? {
         let run = released.request.run.clone();
-        if let Err(error) = one(bus, folder, &released).await {
+        if let Err(error) = one(store, bus, folder, &released).await {
             // One run that cannot be published must not keep the others.
             tracing::warn!(%run, error = format!("{error:#}"), "a run waits to be published");
         }
@@ -51,7 +51,7 @@ async fn reconcile(store: &Store, bus: &Bus, folder: &Folder) -> anyhow::Result<
     Ok(())
 }
 
-async fn one(bus: &Bus, folder: &Folder, released: &Released) -> anyhow::Result<()> {
+async fn one(store: &Store, bus: &Bus, folder: &Folder, released: &Released) -> anyhow::Result<()> {
     let request = &released.request;
     let key = released.key();
     if let Some(record) = bus.record(&key).await? {
@@ -72,5 +72,8 @@ async fn one(bus: &Bus, folder: &Folder, released: &Released) -> anyhow::Result<
         generation: request.generation,
     };
     bus.publish(&subject, request, released.trace.as_deref()).await?;
+    if let Some(controls) = store.controls(&key, request.generation).await? {
+        bus.control(&key, &controls).await?;
+    }
     Ok(())
 }

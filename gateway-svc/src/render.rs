@@ -6,8 +6,9 @@
 use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
 use schemas::record::{Denial, Outcome};
 
+use crate::commands::{Order, Press};
 use crate::intake::Heard;
-use crate::outbox::{Action, Mark, Row};
+use crate::outbox::{Action, Button, Mark, Row};
 use crate::pages::pages;
 
 /// The most characters of a thread's name (Discord's reference, "Start Thread from Message").
@@ -42,11 +43,16 @@ pub(crate) fn accepted(heard: &Heard, begins_thread: bool) -> Vec<Row> {
     rows
 }
 
-/// What is owed when a message was refused: the reason, under the message.
-pub(crate) fn refused(heard: &Heard, why: &str) -> Vec<Row> {
-    let post =
-        Action::Post { channel: heard.channel, reply_to: Some(heard.id), content: why.to_owned() };
-    vec![Row::of_message(heard.id, "refused", post)]
+/// What is owed when a message is no run and its author is to hear why, or what became of it: the
+/// line, under the message.
+pub(crate) fn told(heard: &Heard, part: &str, line: &str) -> Vec<Row> {
+    let post = Action::Post {
+        channel: heard.channel,
+        reply_to: Some(heard.id),
+        content: line.to_owned(),
+        buttons: Vec::new(),
+    };
+    vec![Row::of_message(heard.id, part, post)]
 }
 
 /// What is owed when a run has its outcome: the answer or the reason, then the mark.
@@ -69,15 +75,43 @@ pub(crate) fn ended(place: &Place, outcome: &Outcome, answer: &str) -> Vec<Row> 
         .into_iter()
         .enumerate()
         .map(|(n, content)| {
-            let post = Action::Post { channel: place.thread.into(), reply_to: None, content };
+            let channel = place.thread.into();
+            let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
             row(&format!("{part}/{}", n + 1), post)
         })
         .collect();
+    if mark != Mark::Answered
+        && let Some(Row { action: Action::Post { buttons, .. }, .. }) = rows.last_mut()
+    {
+        *buttons = decisions(place);
+    }
     if let Some((channel, message)) = place.asked {
         rows.push(row("mark", Action::React { channel, message, emoji: mark }));
         rows.push(row("unseen", Action::Unreact { channel, message, emoji: Mark::Seen }));
     }
     rows
+}
+
+/// What is owed when a run is tried again: 👀 in place of the old mark.
+pub(crate) fn again(place: &Place) -> Vec<Row> {
+    let Some((channel, message)) = place.asked else { return Vec::new() };
+    let row = |part: &str, action| Row::of(&place.run, place.generation, part, action);
+    let unreact = |emoji| Action::Unreact { channel, message, emoji };
+    vec![
+        row("seen", Action::React { channel, message, emoji: Mark::Seen }),
+        row("not_failed", unreact(Mark::Failed)),
+        row("not_stopped", unreact(Mark::Stopped)),
+    ]
+}
+
+/// The buttons under what failed or was stopped.
+fn decisions(place: &Place) -> Vec<Button> {
+    [(Order::Retry, "Retry"), (Order::Discard, "Discard")]
+        .map(|(order, label)| {
+            let press = Press { order, run: place.run.clone(), generation: place.generation };
+            Button { id: press.custom_id(), label: label.to_owned() }
+        })
+        .into()
 }
 
 /// The small print that names what was refused.

@@ -5,6 +5,7 @@
 //! returns when its transaction is committed and on disk. Nothing here decides what a person sees:
 //! rows come in ready-made.
 
+mod orders;
 mod outbox;
 mod runs;
 
@@ -17,6 +18,7 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::{Any, AnyPool, Row as _, Transaction};
 use thiserror::Error;
 
+pub(crate) use orders::{About, By, Ordered};
 pub(crate) use outbox::{Due, Lease};
 pub(crate) use runs::{Folded, NewRun, Released};
 

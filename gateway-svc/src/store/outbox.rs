@@ -22,6 +22,10 @@ pub(crate) struct Due {
     pub(crate) row: Row,
     /// How often it was tried.
     pub(crate) tries: i64,
+    /// When it was tried first: now, if it was not tried before.
+    pub(crate) first_ms: i64,
+    /// When it was written.
+    pub(crate) made_ms: i64,
 }
 
 impl Store {
@@ -76,7 +80,7 @@ impl Store {
             return Ok(None);
         }
         let row = sqlx::query(
-            "SELECT name, action, tries, due_ms FROM outbox
+            "SELECT name, action, tries, due_ms, first_ms, made_ms FROM outbox
               WHERE thread = $1 AND state = 'due' ORDER BY seq LIMIT 1",
         )
         .bind(number(lease.thread.get()))
@@ -89,10 +93,37 @@ impl Store {
         let text: String = row.try_get("action")?;
         let action: Action = serde_json::from_str(&text)
             .map_err(|source| StoreError::BadJson { what: "action", source })?;
+        let name: String = row.try_get("name")?;
+        let first_ms: Option<i64> = row.try_get("first_ms")?;
+        if first_ms.is_none() {
+            // On disk before the first try: whatever cuts that try, the next one knows of it.
+            sqlx::query("UPDATE outbox SET first_ms = $2 WHERE name = $1")
+                .bind(&name)
+                .bind(now_ms)
+                .execute(&self.pool)
+                .await?;
+        }
         Ok(Some(Due {
-            row: Row { name: row.try_get("name")?, action },
+            row: Row { name, action },
             tries: row.try_get("tries")?,
+            first_ms: first_ms.unwrap_or(now_ms),
+            made_ms: row.try_get("made_ms")?,
         }))
+    }
+
+    /// Of these messages, those that no row became.
+    pub(crate) async fn unowned(&self, messages: &[MessageId]) -> Result<Vec<MessageId>> {
+        let mut unowned = Vec::new();
+        for message in messages {
+            let owner = sqlx::query("SELECT name FROM outbox WHERE message = $1")
+                .bind(number(message.get()))
+                .fetch_optional(&self.pool)
+                .await?;
+            if owner.is_none() {
+                unowned.push(*message);
+            }
+        }
+        Ok(unowned)
     }
 
     /// Discord has it: `message` is what a post became.

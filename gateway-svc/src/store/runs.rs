@@ -1,7 +1,7 @@
 //! Verdicts and runs: accepting, releasing, folding records.
 
 use schemas::ids::{ChannelId, Generation, MessageId, ProjectName, RunId, SessionId, ThreadId};
-use schemas::record::Record;
+use schemas::record::{Outcome, Record};
 use schemas::request::{Author, Request};
 use schemas::run::{Fact, Phase, Run, Step};
 use schemas::streams::RunKey;
@@ -205,7 +205,7 @@ impl Store {
 }
 
 /// Stores a verdict; false when there is one.
-async fn judge(
+pub(super) async fn judge(
     tx: &mut Tx,
     asked: (ChannelId, MessageId),
     verdict: &str,
@@ -242,7 +242,7 @@ async fn session(tx: &mut Tx, thread: ThreadId) -> Result<String> {
 }
 
 /// Releases the next run of a thread, if none is released. The caller holds the thread's lock.
-async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Result<()> {
+pub(super) async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Result<()> {
     sqlx::query(
         "UPDATE runs SET state = 'released', released_ms = $2
           WHERE run = (SELECT run FROM runs WHERE thread = $1 AND state = 'queued'
@@ -266,7 +266,7 @@ async fn store_fact(tx: &mut Tx, key: &RunKey, record: &Record, now_ms: i64) -> 
         .map_err(|source| StoreError::BadJson { what: "record", source })?;
     sqlx::query::<Any>(
         "UPDATE runs SET state = $2, ended_ms = $3, attempt = $4, owner = $5, phase = $6,
-                         record = $7
+                         record = $7, outcome = $8
           WHERE run = $1",
     )
     .bind(key.run.as_str())
@@ -276,9 +276,18 @@ async fn store_fact(tx: &mut Tx, key: &RunKey, record: &Record, now_ms: i64) -> 
     .bind(fact.owner.to_string())
     .bind(phase_name(fact.phase))
     .bind(text)
+    .bind(record.outcome().map(outcome_name))
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Answered { .. } => "answered",
+        Outcome::Failed { .. } => "failed",
+        Outcome::Stopped { .. } => "stopped",
+    }
 }
 
 fn phase_name(phase: Phase) -> &'static str {
@@ -307,7 +316,7 @@ fn stored_run(row: &AnyRow) -> Result<Run> {
     Ok(Run::Held(Fact { generation, attempt, owner: owner.parse()?, phase }))
 }
 
-fn asked(row: &AnyRow) -> Result<Option<(ChannelId, MessageId)>> {
+pub(super) fn asked(row: &AnyRow) -> Result<Option<(ChannelId, MessageId)>> {
     let channel: Option<i64> = row.try_get("asked_in")?;
     let message: Option<i64> = row.try_get("asked_by")?;
     match (channel, message) {

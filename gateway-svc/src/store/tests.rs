@@ -6,6 +6,7 @@ use schemas::request::Author;
 use schemas::streams::RunKey;
 
 use super::*;
+use crate::commands::{Done, Order};
 use crate::outbox::{Action, Mark, Row};
 use crate::store::runs::{Folded, NewRun};
 
@@ -190,4 +191,74 @@ async fn the_first_runner_to_show_itself_owns_the_project() {
     assert_eq!(store.claim_project(&app, &first, 2).await.unwrap(), Ownership::Known);
     let second = store.claim_project(&app, &presence("host-1"), 3).await.unwrap();
     assert_eq!(second, Ownership::Other("host-1".into()), "a name is no identity");
+}
+
+fn order(order: Order, about: About, message: u64) -> Ordered {
+    Ordered {
+        order,
+        about,
+        thread: "7".parse().unwrap(),
+        channel: "5".parse().unwrap(),
+        project: "app".parse().unwrap(),
+        by: By::Message(MessageId::new(message).unwrap()),
+        author: Author { id: "9".parse().unwrap(), name: "Ada".into() },
+    }
+}
+
+async fn give(store: &Store, ordered: Ordered) -> Option<Done> {
+    store.order(&ordered, |_, _| Vec::new(), 50).await.unwrap()
+}
+
+async fn fail(store: &Store, message: u64, generation: u32) {
+    let outcome = Outcome::Failed { why: "boom".into(), denied: Vec::new() };
+    let failed = Record {
+        generation: Generation(generation),
+        ..record(
+            &RunId::from(MessageId::new(message).unwrap()),
+            State::Ended { outcome, usage: None },
+        )
+    };
+    let none = |_: &crate::render::Place| Vec::new();
+    assert_eq!(store.fold(&key(message, 7), &failed, none, 9).await.unwrap(), Folded::Moved);
+}
+
+#[tokio::test]
+async fn a_failed_run_is_tried_again_in_a_new_generation_once() {
+    let Fresh { store, _folder } = fresh().await;
+    store.accept(&new_run(7, 7), &[], 1).await.unwrap();
+    assert_eq!(give(&store, order(Order::Retry, About::Newest, 20)).await, Some(Done::Nothing));
+    fail(&store, 7, 1).await;
+    let first = About::Run("m7".parse().unwrap(), Generation(1));
+    assert_eq!(give(&store, order(Order::Retry, first.clone(), 21)).await, Some(Done::Again));
+    assert_eq!(give(&store, order(Order::Retry, first, 22)).await, Some(Done::TooLate));
+    let released = store.released().await.unwrap();
+    assert_eq!(released[0].request.generation, Generation(2));
+    fail(&store, 7, 2).await;
+    assert_eq!(give(&store, order(Order::Discard, About::Newest, 23)).await, Some(Done::Discarded));
+    assert_eq!(give(&store, order(Order::Retry, About::Newest, 24)).await, Some(Done::Nothing));
+    assert_eq!(store.released().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn an_order_by_a_message_is_carried_out_once() {
+    let Fresh { store, _folder } = fresh().await;
+    store.accept(&new_run(7, 7), &[], 1).await.unwrap();
+    assert_eq!(give(&store, order(Order::Stop, About::Newest, 20)).await, Some(Done::Stopping));
+    assert_eq!(give(&store, order(Order::Stop, About::Newest, 20)).await, None);
+    let controls = store.controls(&key(7, 7), Generation(1)).await.unwrap().unwrap();
+    assert_eq!(controls.stop(), Some("Ada"));
+    assert_eq!(controls.items.len(), 1);
+    assert_eq!(store.controls(&key(7, 7), Generation(2)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_run_that_waits_is_dropped_by_a_stop() {
+    let Fresh { store, _folder } = fresh().await;
+    for message in [7, 8] {
+        store.accept(&new_run(message, 7), &[], 1).await.unwrap();
+    }
+    let second = About::Run("m8".parse().unwrap(), Generation(1));
+    assert_eq!(give(&store, order(Order::Stop, second, 20)).await, Some(Done::Dropped));
+    fail(&store, 7, 1).await;
+    assert_eq!(store.released().await.unwrap().len(), 0, "it is not released any more");
 }

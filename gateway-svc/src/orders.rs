@@ -1,0 +1,141 @@
+//! Orders → store: a word in a thread, a button, a reaction.
+//!
+//! Whoever may use the project may give orders in it; a reaction stops a run only for the person
+//! who asked for it. What was decided is stored before anybody is told, and a second order about
+//! the same thing hears that it is too late.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use platform::clock::now_ms;
+use schemas::ids::{ChannelId, RunId, ThreadId};
+use schemas::request::Author;
+
+use crate::commands::{Done, Order, Press, STOP_EMOJI};
+use crate::discord::{Discord, Pressed, Reacted};
+use crate::intake::Heard;
+use crate::render;
+use crate::routes::{Project, Routes};
+use crate::signals::Signals;
+use crate::store::{About, By, Ordered, Store};
+
+/// Who takes orders.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    /// Who may use what.
+    pub(crate) routes: Arc<Routes>,
+    /// Where decisions are kept.
+    pub(crate) store: Store,
+    /// Where people are told.
+    pub(crate) discord: Discord,
+    /// Who is to know.
+    pub(crate) signals: Signals,
+}
+
+impl Orders {
+    /// A word in a thread.
+    pub(crate) async fn said(
+        &self,
+        order: Order,
+        heard: &Heard,
+        thread: ThreadId,
+        channel: ChannelId,
+        project: &Project,
+    ) -> anyhow::Result<()> {
+        let ordered = Ordered {
+            order,
+            about: About::Newest,
+            thread,
+            channel,
+            project: project.name.clone(),
+            by: By::Message(heard.id),
+            author: heard.author.clone(),
+        };
+        let rows = |done: &Done, begins: Option<&render::Place>| {
+            let mut rows = render::told(heard, "order", done.line(order));
+            rows.extend(begins.map(render::again).unwrap_or_default());
+            rows
+        };
+        let done = self.store.order(&ordered, rows, now_ms()).await?;
+        tracing::info!(%thread, ?order, ?done, "an order");
+        self.signals.stored();
+        Ok(())
+    }
+
+    /// A button.
+    pub(crate) async fn pressed(&self, pressed: &Pressed) {
+        let line = match self.try_press(pressed).await {
+            Ok(line) => line,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "a button came to nothing");
+                "That did not work; please press again."
+            }
+        };
+        if let Err(error) = self.discord.answer(pressed, line).await {
+            // What was decided is stored; only this one line is not seen.
+            tracing::warn!(%error, "a press was not answered");
+        }
+    }
+
+    async fn try_press(&self, pressed: &Pressed) -> anyhow::Result<&'static str> {
+        let Some(press) = Press::parse(&pressed.custom_id) else {
+            return Ok("This button is from another time; nothing was done.");
+        };
+        let known = self.store.known(&press.run).await?;
+        let known = known.filter(|known| ChannelId::from(known.thread) == pressed.channel);
+        let Some(known) = known else { return Ok("Nobody knows this run any more.") };
+        let Some(project) = self.routes.project_of(known.channel) else {
+            return Ok("This project is not served any more.");
+        };
+        if !project.allow.permits(pressed.by.id, &pressed.roles) {
+            return Ok("You may not decide this.");
+        }
+        let ordered = Ordered {
+            order: press.order,
+            about: About::Run(press.run, press.generation),
+            thread: known.thread,
+            channel: known.channel,
+            project: project.name.clone(),
+            by: By::Interaction(pressed.id),
+            author: pressed.by.clone(),
+        };
+        let begins = |_: &Done, begins: Option<&render::Place>| {
+            begins.map(render::again).unwrap_or_default()
+        };
+        let done = self.store.order(&ordered, begins, now_ms()).await?;
+        let done = done.context("a press is no message")?;
+        tracing::info!(thread = %known.thread, order = ?press.order, ?done, "a button");
+        self.signals.stored();
+        Ok(done.line(press.order))
+    }
+
+    /// A reaction.
+    pub(crate) async fn reacted(&self, reacted: &Reacted) {
+        if !reacted.emoji.starts_with(STOP_EMOJI) {
+            return;
+        }
+        if let Err(error) = self.try_react(reacted).await {
+            tracing::error!(error = format!("{error:#}"), "a reaction came to nothing");
+        }
+    }
+
+    async fn try_react(&self, reacted: &Reacted) -> anyhow::Result<()> {
+        let run = RunId::from(reacted.message);
+        let known = self.store.known(&run).await?;
+        let Some(known) = known.filter(|known| known.author == reacted.by) else { return Ok(()) };
+        let Some(project) = self.routes.project_of(known.channel) else { return Ok(()) };
+        let ordered = Ordered {
+            order: Order::Stop,
+            about: About::Run(run, known.generation),
+            thread: known.thread,
+            channel: known.channel,
+            project: project.name.clone(),
+            by: By::Reaction(reacted.message),
+            author: Author { id: reacted.by, name: format!("<@{}>", reacted.by) },
+        };
+        let done = self.store.order(&ordered, |_, _| Vec::new(), now_ms()).await?;
+        tracing::info!(channel = %reacted.channel, ?done, "a reaction");
+        self.signals.stored();
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! Orders: stop, retry, discard; each in one transaction under the thread's row.
+
+use schemas::control::{Control, Controls, What};
+use schemas::ids::{ChannelId, Generation, MessageId, ProjectName, RunId, ThreadId, UserId};
+use schemas::request::Author;
+use schemas::streams::RunKey;
+use sqlx::Row as _;
+
+use super::outbox::insert_rows;
+use super::runs::{judge, release};
+use super::{Result, Store, StoreError, Tx, id, lock_thread, number};
+use crate::commands::{Done, Order};
+use crate::outbox::Row;
+use crate::render::Place;
+
+/// An order, and who gave it.
+#[derive(Clone, Debug)]
+pub(crate) struct Ordered {
+    /// What is to be done.
+    pub(crate) order: Order,
+    /// To what.
+    pub(crate) about: About,
+    /// In which thread.
+    pub(crate) thread: ThreadId,
+    /// The channel that the thread is in.
+    pub(crate) channel: ChannelId,
+    /// Its project.
+    pub(crate) project: ProjectName,
+    /// What it came by: an order is carried out once.
+    pub(crate) by: By,
+    /// Who gave it.
+    pub(crate) author: Author,
+}
+
+/// What an order came by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By {
+    /// A message in the thread.
+    Message(MessageId),
+    /// A reaction under the message that asked.
+    Reaction(MessageId),
+    /// The press of a button.
+    Interaction(u64),
+}
+
+impl By {
+    fn id(self) -> String {
+        match self {
+            By::Message(message) | By::Reaction(message) => message.to_string(),
+            By::Interaction(interaction) => interaction.to_string(),
+        }
+    }
+}
+
+/// What an order is about.
+#[derive(Clone, Debug)]
+pub(crate) enum About {
+    /// Whatever is newest in the thread.
+    Newest,
+    /// This generation of this run.
+    Run(RunId, Generation),
+}
+
+/// A run as an order finds it.
+struct Found {
+    place: Place,
+    state: String,
+    outcome: String,
+}
+
+/// A run that somebody may order about.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    /// Its conversation.
+    pub(crate) thread: ThreadId,
+    /// The channel that the conversation is in.
+    pub(crate) channel: ChannelId,
+    /// The generation it is in.
+    pub(crate) generation: Generation,
+    /// Who asked for it.
+    pub(crate) author: UserId,
+}
+
+impl Store {
+    /// Carries out an order. `rows` says what Discord is owed: for what was done, and for the run
+    /// that begins again. `None`: it came by a message that was judged before.
+    pub(crate) async fn order(
+        &self,
+        ordered: &Ordered,
+        rows: impl FnOnce(&Done, Option<&Place>) -> Vec<Row>,
+        now_ms: i64,
+    ) -> Result<Option<Done>> {
+        let Ordered { thread, channel, .. } = *ordered;
+        let mut tx = self.begin_write().await?;
+        lock_thread(&mut tx, thread, channel, &ordered.project, now_ms).await?;
+        if let By::Message(message) = ordered.by
+            && !judge(&mut tx, (thread.into(), message), "order", now_ms).await?
+        {
+            return Ok(None);
+        }
+        let found = find(&mut tx, ordered).await?;
+        let done = match &found {
+            Some(found) => carry_out(&mut tx, ordered, found, now_ms).await?,
+            None => match ordered.about {
+                About::Newest => Done::Nothing,
+                About::Run(..) => Done::TooLate,
+            },
+        };
+        let begins = found
+            .filter(|_| done == Done::Again)
+            .map(|found| Place { generation: found.place.generation.next(), ..found.place });
+        insert_rows(&mut tx, thread, &rows(&done, begins.as_ref()), now_ms).await?;
+        release(&mut tx, thread, now_ms).await?;
+        tx.commit().await?;
+        Ok(Some(done))
+    }
+
+    /// The controls of a run in its generation, in the order in which they were decided.
+    pub(crate) async fn controls(
+        &self,
+        key: &RunKey,
+        generation: Generation,
+    ) -> Result<Option<Controls>> {
+        let rows = sqlx::query(
+            "SELECT id, what FROM controls WHERE run = $1 AND generation = $2 ORDER BY at_ms, id",
+        )
+        .bind(key.run.as_str())
+        .bind(i64::from(generation.0))
+        .fetch_all(&self.pool)
+        .await?;
+        let items = rows
+            .iter()
+            .map(|row| {
+                let text: String = row.try_get("what")?;
+                let what = serde_json::from_str(&text)
+                    .map_err(|source| StoreError::BadJson { what: "control", source })?;
+                Ok(Control { id: row.try_get("id")?, what })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let run = key.run.clone();
+        let controls = Controls { v: Controls::VERSION, run, generation, items };
+        Ok((!controls.items.is_empty()).then_some(controls))
+    }
+
+    /// A run, if it is one.
+    pub(crate) async fn known(&self, run: &RunId) -> Result<Option<Known>> {
+        let row =
+            sqlx::query("SELECT thread, channel, generation, author FROM runs WHERE run = $1")
+                .bind(run.as_str())
+                .fetch_optional(&self.pool)
+                .await?;
+        row.map(|row| {
+            Ok(Known {
+                thread: id(row.try_get("thread")?, ThreadId::new)?,
+                channel: id(row.try_get("channel")?, ChannelId::new)?,
+                generation: row.try_get::<i64, _>("generation")?.to_string().parse()?,
+                author: id(row.try_get("author")?, UserId::new)?,
+            })
+        })
+        .transpose()
+    }
+}
+
+async fn carry_out(tx: &mut Tx, ordered: &Ordered, found: &Found, now_ms: i64) -> Result<Done> {
+    let run = &found.place.run;
+    let may_decide = is_open(&found.outcome);
+    match (ordered.order, found.state.as_str()) {
+        (Order::Stop, "released") => {
+            control(tx, &found.place, ordered, now_ms).await?;
+            Ok(Done::Stopping)
+        }
+        (Order::Stop, "queued") => {
+            end(tx, run, "dropped", now_ms).await?;
+            Ok(Done::Dropped)
+        }
+        (Order::Retry, "ended") if may_decide => {
+            requeue(tx, run, found.place.generation.next()).await?;
+            Ok(Done::Again)
+        }
+        (Order::Discard, "ended") if may_decide => {
+            end(tx, run, "discarded", now_ms).await?;
+            Ok(Done::Discarded)
+        }
+        (Order::Stop | Order::Retry | Order::Discard, _) => Ok(Done::TooLate),
+    }
+}
+
+/// Whether a person may still decide about an outcome.
+fn is_open(outcome: &str) -> bool {
+    outcome == "failed" || outcome == "stopped"
+}
+
+async fn find(tx: &mut Tx, ordered: &Ordered) -> Result<Option<Found>> {
+    let thread = ordered.thread;
+    // The run that the order would be about if nobody said which.
+    let newest = match ordered.order {
+        Order::Stop => "state = 'released'",
+        Order::Retry | Order::Discard => "state = 'ended' AND outcome IN ('failed', 'stopped')",
+    };
+    let columns = "run, generation, state, outcome, asked_in, asked_by";
+    let row = match &ordered.about {
+        About::Newest => {
+            let text = format!(
+                "SELECT {columns} FROM runs WHERE thread = $1 AND {newest}
+                  ORDER BY ord DESC LIMIT 1"
+            );
+            let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(number(thread.get()));
+            query.fetch_optional(&mut **tx).await?
+        }
+        About::Run(run, generation) => {
+            let text = format!(
+                "SELECT {columns} FROM runs WHERE thread = $1 AND run = $2 AND generation = $3"
+            );
+            let query = sqlx::query(sqlx::AssertSqlSafe(text))
+                .bind(number(thread.get()))
+                .bind(run.as_str())
+                .bind(i64::from(generation.0));
+            query.fetch_optional(&mut **tx).await?
+        }
+    };
+    let Some(row) = row else { return Ok(None) };
+    let place = Place {
+        run: row.try_get::<String, _>("run")?.parse()?,
+        generation: row.try_get::<i64, _>("generation")?.to_string().parse()?,
+        thread,
+        asked: super::runs::asked(&row)?,
+    };
+    let outcome: Option<String> = row.try_get("outcome")?;
+    Ok(Some(Found { place, state: row.try_get("state")?, outcome: outcome.unwrap_or_default() }))
+}
+
+async fn control(tx: &mut Tx, place: &Place, ordered: &Ordered, now_ms: i64) -> Result<()> {
+    let author = &ordered.author;
+    let what = serde_json::to_string(&What::Stop { by: author.name.clone() })
+        .map_err(|source| StoreError::BadJson { what: "control", source })?;
+    sqlx::query(
+        "INSERT INTO controls (run, generation, id, what, by_user, by_name, at_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (run, generation, id) DO NOTHING",
+    )
+    .bind(place.run.as_str())
+    .bind(i64::from(place.generation.0))
+    .bind(ordered.by.id())
+    .bind(what)
+    .bind(number(author.id.get()))
+    .bind(&author.name)
+    .bind(now_ms)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn end(tx: &mut Tx, run: &RunId, outcome: &str, now_ms: i64) -> Result<()> {
+    sqlx::query("UPDATE runs SET state = 'ended', outcome = $2, ended_ms = $3 WHERE run = $1")
+        .bind(run.as_str())
+        .bind(outcome)
+        .bind(now_ms)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Puts a run back into its thread's queue, in a new generation of which nobody has spoken yet.
+async fn requeue(tx: &mut Tx, run: &RunId, generation: Generation) -> Result<()> {
+    sqlx::query(
+        "UPDATE runs SET state = 'queued', generation = $2, outcome = NULL, released_ms = NULL,
+                         ended_ms = NULL, attempt = NULL, owner = NULL, phase = NULL, record = NULL
+          WHERE run = $1",
+    )
+    .bind(run.as_str())
+    .bind(i64::from(generation.0))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
