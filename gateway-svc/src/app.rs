@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use async_nats::jetstream::Context;
 use backon::{ExponentialBuilder, Retryable};
 use platform::health::{self, Readiness};
-use platform::nats::{self, NatsError};
+use platform::nats::{self, Link, NatsError};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -70,8 +71,9 @@ async fn start(
 ) -> anyhow::Result<()> {
     let store = Store::open(&config.database_url).await?;
     readiness.ready("store");
-    let (_, context) = connect(&config.nats_url, readiness).await?;
-    let bus = Bus::attach(context).await?;
+    let link = connect(&config.nats_url, readiness).await?;
+    let bus = Bus::attach(link.clone()).await?;
+    same_bus(&store, &link.context).await?;
     readiness.ready("nats");
     let (hands, ears) = discord::open(&config.discord)?;
     let routes = Arc::new(config.routes);
@@ -106,11 +108,39 @@ async fn ended(life: impl Future<Output = ()>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The streams that this store has worked with.
+const BUS: &str = "bus";
+
+/// Refuses streams that were made anew since: what was released or running in them is unknown.
+async fn same_bus(store: &Store, context: &Context) -> anyhow::Result<()> {
+    let is = nats::created(context).await.map_err(anyhow::Error::from_boxed)?;
+    match store.noted(BUS).await? {
+        Some(was) if was != is => anyhow::bail!(
+            "the streams are not those that this store has worked with (they were {was}, and are \
+             {is}): what was released or running may be lost. Restore them, or run \
+             `gateway-svc accept-bus` to release the runs again that have no outcome"
+        ),
+        Some(_) => Ok(()),
+        None => Ok(store.note(BUS, &is).await?),
+    }
+}
+
+/// Takes the streams as they are from now on.
+///
+/// # Errors
+///
+/// When the store or NATS cannot be reached.
+pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
+    let store = Store::open(&config.database_url).await?;
+    let link = nats::connect(&config.nats_url, "holdfast-accept-bus").await?;
+    let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
+    store.note(BUS, &is).await?;
+    tracing::info!(streams = is, "accepted");
+    Ok(())
+}
+
 /// Connects to NATS, however long it is away; a server that is too old is no matter of waiting.
-async fn connect(
-    url: &str,
-    readiness: &Readiness,
-) -> Result<(async_nats::Client, async_nats::jetstream::Context), NatsError> {
+async fn connect(url: &str, readiness: &Readiness) -> Result<Link, NatsError> {
     let pauses =
         ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
     (|| nats::connect(url, "holdfast-gateway"))
@@ -130,8 +160,8 @@ async fn connect(
 ///
 /// When NATS cannot be reached or refuses.
 pub(crate) async fn make_streams(streams: &Streams, wanted: &Wanted) -> anyhow::Result<()> {
-    let (_, context) = nats::connect(&streams.nats_url, "holdfast-provision").await?;
-    let made = provision(&context, wanted, &streams.projects).await?;
+    let link = nats::connect(&streams.nats_url, "holdfast-provision").await?;
+    let made = provision(&link.context, wanted, &streams.projects).await?;
     tracing::info!(made = made.join(", "), "provisioned");
     Ok(())
 }

@@ -10,7 +10,7 @@ use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::message::{AckKind, PublishMessage};
 use async_nats::jetstream::{self, Context, ErrorCode, Message, kv};
 use futures_util::{Stream, StreamExt};
-use platform::nats::{REQUEST_TIMEOUT, differences, trace_headers};
+use platform::nats::{Link, REQUEST_TIMEOUT, differences, trace_headers};
 use schemas::WireError;
 use schemas::control::Controls;
 use schemas::ids::ProjectName;
@@ -21,6 +21,7 @@ use schemas::streams::{self, RunKey, SubjectError, WorkSubject};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
 
 /// Records that the feed has at hand.
 const FEED_BATCH: usize = 64;
@@ -68,6 +69,7 @@ type Result<T, E = BusError> = std::result::Result<T, E>;
 #[derive(Clone, Debug)]
 pub(crate) struct Bus {
     context: Context,
+    connects: watch::Receiver<u64>,
     runs: kv::Store,
     runners: kv::Store,
     controls: kv::Store,
@@ -93,11 +95,9 @@ impl Bus {
     /// # Errors
     ///
     /// A line for each setting that differs, or what NATS said.
-    pub(crate) async fn attach(context: Context) -> anyhow::Result<Self> {
-        let specs = [streams::work(), streams::runs(), streams::control(), streams::runners()];
-        let found = differences(&context, &specs, &[streams::feed_consumer()])
-            .await
-            .map_err(anyhow::Error::from_boxed)?;
+    pub(crate) async fn attach(link: Link) -> anyhow::Result<Self> {
+        let Link { context, connects } = link;
+        let found = Self::problems(&context).await?;
         anyhow::ensure!(
             found.is_empty(),
             "NATS is not set up for this version; run `gateway-svc provision`:\n  {}",
@@ -112,7 +112,20 @@ impl Bus {
                 .get_consumer_from_stream::<pull::Config, _, _>(feed.name, feed.stream)
                 .await?,
             context,
+            connects,
         })
+    }
+
+    /// What is not as the protocol needs it, a line each.
+    ///
+    /// # Errors
+    ///
+    /// What NATS said.
+    pub(crate) async fn problems(context: &Context) -> anyhow::Result<Vec<String>> {
+        let specs = [streams::work(), streams::runs(), streams::control(), streams::runners()];
+        differences(context, &specs, &[streams::feed_consumer()])
+            .await
+            .map_err(anyhow::Error::from_boxed)
     }
 
     /// Publishes a released run. One that is stored already is published: its subject takes one
@@ -171,8 +184,8 @@ impl Bus {
         ack.await.map(|_| ()).map_err(request(doing))
     }
 
-    /// Records as they come, until the stream ends; then it is to be asked for again. An error is
-    /// an item, not the end.
+    /// Records as they come, until the stream or the connection ends; then it is to be asked for
+    /// again. An error is an item, not the end.
     pub(crate) async fn feed(
         &self,
     ) -> Result<impl Stream<Item = Result<Delivery>> + Unpin + use<>> {
@@ -185,9 +198,14 @@ impl Bus {
             .messages()
             .await
             .map_err(request("reading the feed"))?;
-        Ok(messages.map(|message| {
+        let deliveries = messages.map(|message| {
             message.map(|message| Delivery { message }).map_err(request("reading the feed"))
-        }))
+        });
+        // What waits at the server is forgotten with the connection.
+        let mut connects = self.connects.clone();
+        connects.mark_unchanged();
+        let connected = async move { connects.changed().await };
+        Ok(deliveries.take_until(Box::pin(connected)))
     }
 
     /// Every presence, now and from now on.

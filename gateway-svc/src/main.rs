@@ -8,6 +8,7 @@ mod bus;
 mod commands;
 mod config;
 mod discord;
+mod doctor;
 mod feed;
 mod hearing;
 mod intake;
@@ -49,6 +50,10 @@ struct Cli {
 enum Command {
     /// Accept messages, publish runs, post answers.
     Serve,
+    /// Look at what the gateway needs, and say what to do.
+    Doctor,
+    /// Go on with streams that were made anew: runs without outcome are released again.
+    AcceptBus,
     /// Make the streams, buckets and consumers in NATS, or bring them up to date.
     Provision(provision::Wanted),
 }
@@ -97,6 +102,17 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             let stop = CancellationToken::new();
             let service = app::serve(config, stop.clone());
             Ok(runtime()?.block_on(shutdown::run_until_signalled(stop, service))?)
+        }
+        Command::Doctor => {
+            let config = config::Config::load(cli.config, &env)?;
+            let findings = runtime()?.block_on(doctor::examine(&config));
+            Ok(platform::doctor::report(&findings))
+        }
+        Command::AcceptBus => {
+            let config = config::Config::load(cli.config, &env)?;
+            let _telemetry = telemetry::start("gateway-svc");
+            runtime()?.block_on(app::accept_bus(&config))?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Provision(wanted) => {
             let streams = config::Streams::load(cli.config, &env)?;

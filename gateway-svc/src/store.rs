@@ -120,6 +120,28 @@ impl Store {
         Ok(self.pool.begin_with(begin).await?)
     }
 
+    /// What was noted under a key, if something was.
+    pub(crate) async fn noted(&self, key: &str) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT value FROM meta WHERE key = $1")
+            .bind(key)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|row| row.try_get("value")).transpose()?)
+    }
+
+    /// Notes a value under a key, in place of an older one.
+    pub(crate) async fn note(&self, key: &str, value: &str) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO meta (key, value) VALUES ($1, $2)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// How far each channel was read. A channel that was never read is not there.
     pub(crate) async fn channel_cursor(&self, channel: ChannelId) -> Result<Option<MessageId>> {
         let row = sqlx::query("SELECT cursor FROM channels WHERE channel = $1")

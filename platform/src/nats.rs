@@ -13,6 +13,7 @@ use async_nats::jetstream::{self, Context, stream};
 use async_nats::{Client, ConnectOptions, Event};
 use schemas::streams::{self, ConsumerSpec, Kind, StreamSpec};
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::telemetry::TRACEPARENT;
 
@@ -42,17 +43,40 @@ pub enum NatsError {
     },
 }
 
+/// A connection.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The way to streams and buckets.
+    pub context: Context,
+    /// Counts the connections that were made. A request that waits at the server is forgotten with
+    /// the connection, so whoever waits for its answer looks here.
+    pub connects: watch::Receiver<u64>,
+}
+
+impl Link {
+    /// The client.
+    pub fn client(&self) -> Client {
+        self.context.client()
+    }
+}
+
 /// Connects once.
 ///
 /// # Errors
 ///
 /// [`NatsError`].
-pub async fn connect(url: &str, name: &str) -> Result<(Client, Context), NatsError> {
+pub async fn connect(url: &str, name: &str) -> Result<Link, NatsError> {
+    let (connected, connects) = watch::channel(0);
     let client = ConnectOptions::new()
         .name(name)
         .ping_interval(PING_EVERY)
         .request_timeout(Some(REQUEST_TIMEOUT))
-        .event_callback(|event| async move { log(&event) })
+        .event_callback(move |event| {
+            if matches!(event, Event::Connected) {
+                connected.send_modify(|count| *count += 1);
+            }
+            async move { log(&event) }
+        })
         .connect(url)
         .await
         .map_err(|source| NatsError::Unreachable { url: url.to_owned(), source })?;
@@ -63,8 +87,8 @@ pub async fn connect(url: &str, name: &str) -> Result<(Client, Context), NatsErr
     let context = jetstream::ContextBuilder::new()
         .timeout(REQUEST_TIMEOUT)
         .ack_timeout(REQUEST_TIMEOUT)
-        .build(client.clone());
-    Ok((client, context))
+        .build(client);
+    Ok(Link { context, connects })
 }
 
 fn log(event: &Event) {
@@ -191,6 +215,21 @@ pub async fn differences(
         }
     }
     Ok(found)
+}
+
+/// When the streams that hold state were made: another value means that what was in them is lost,
+/// or that this is another server.
+///
+/// # Errors
+///
+/// When the server cannot be asked.
+pub async fn created(context: &Context) -> Result<String, async_nats::Error> {
+    let mut all = Vec::new();
+    for spec in [streams::work(), streams::runs()] {
+        let made = context.get_stream(&spec.name).await?.cached_info().created;
+        all.push(format!("{}={}", spec.name, made.unix_timestamp_nanos()));
+    }
+    Ok(all.join(" "))
 }
 
 fn is_absent(error: &jetstream::context::GetStreamError) -> bool {

@@ -4,6 +4,7 @@
 //! one that any collector understands. What people wrote is never put into a log or a span.
 
 use std::collections::HashMap;
+use std::io::IsTerminal as _;
 
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TracerProvider;
@@ -30,8 +31,12 @@ pub struct Telemetry(SdkTracerProvider);
 pub fn start(service: &'static str) -> Telemetry {
     let provider = SdkTracerProvider::builder().build();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_FILTER.into());
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     tracing_subscriber::registry()
-        .with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter))
+        .with(lines.with_filter(filter))
         .with(tracing_opentelemetry::layer().with_tracer(provider.tracer(service)))
         .init();
     Telemetry(provider)

@@ -1,0 +1,235 @@
+//! What is heard in Discord: the connection, and its events in order.
+//!
+//! Nothing here judges a message; what serenity says becomes a value of ours and goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest_serenity as reqwest;
+use schemas::ids::{ChannelId, MessageId, RoleId, UserId};
+use schemas::request::Author;
+use serenity::all as discord;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{DiscordError, Result, http};
+use crate::intake::{Attachment, Heard, Writer};
+
+/// How long the connection may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// What happens in Discord.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A session began or was resumed: what follows is heard, what came before may be missing.
+    Connected,
+    /// A message was written.
+    Message(Box<Heard>),
+    /// A button was pressed.
+    Pressed(Box<Pressed>),
+    /// A reaction was put under a message.
+    Reacted(Reacted),
+}
+
+/// The press of a button of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Pressed {
+    /// The interaction, and the token that lets us answer it.
+    pub(crate) id: u64,
+    pub(super) token: String,
+    /// Where the message is.
+    pub(crate) channel: ChannelId,
+    /// Who pressed.
+    pub(crate) by: Author,
+    /// The person's roles.
+    pub(crate) roles: Vec<RoleId>,
+    /// Which button.
+    pub(crate) custom_id: String,
+}
+
+/// A reaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Reacted {
+    /// Where the message is.
+    pub(crate) channel: ChannelId,
+    /// The message.
+    pub(crate) message: MessageId,
+    /// Who reacted.
+    pub(crate) by: UserId,
+    /// With what.
+    pub(crate) emoji: String,
+}
+
+/// The bot's ears: a connection that is not open yet.
+pub(crate) struct Connection {
+    token: String,
+    client: reqwest::Client,
+}
+
+impl Connection {
+    /// A connection that will be made with this token, by this client.
+    pub(super) fn new(token: String, client: reqwest::Client) -> Self {
+        Self { token, client }
+    }
+
+    /// Listens until `stop`, and says what it hears in order.
+    ///
+    /// # Errors
+    ///
+    /// When Discord lets the bot in no more: a wrong token, missing intents.
+    pub(crate) async fn listen(
+        self,
+        events: mpsc::Sender<Event>,
+        stop: CancellationToken,
+    ) -> Result<()> {
+        let intents = discord::GatewayIntents::GUILDS
+            | discord::GatewayIntents::GUILD_MESSAGES
+            | discord::GatewayIntents::GUILD_MESSAGE_REACTIONS
+            | discord::GatewayIntents::MESSAGE_CONTENT;
+        let tasks = TaskTracker::new();
+        let ears = Ears { events, tasks: tasks.clone(), stop: stop.clone() };
+        let mut client =
+            serenity::client::ClientBuilder::new_with_http(http(&self.token, self.client), intents)
+                .event_handler(ears)
+                .await?;
+        let shards = Arc::clone(&client.shard_manager);
+        let ended = tokio::select! {
+            ended = client.start() => ended.map_err(DiscordError::from),
+            () = stop.cancelled() => {
+                // It can wait for a close frame that never comes (serenity#3369).
+                if tokio::time::timeout(CLOSE_TIMEOUT, shards.shutdown_all()).await.is_err() {
+                    tracing::debug!("Discord did not say good-bye");
+                }
+                Ok(())
+            }
+        };
+        tasks.close();
+        stop.cancel();
+        tasks.wait().await;
+        ended
+    }
+}
+
+/// What serenity calls. Only READY and RESUMED matter here; messages come by the collector.
+struct Ears {
+    events: mpsc::Sender<Event>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Ears {
+    /// Takes events from the shard from now on. An older collector ends with its shard, and what
+    /// two of them heard is decided once.
+    async fn attach(&self, shard: &discord::ShardMessenger) {
+        let heard = serenity::collector::collect(shard, event);
+        // Only now, so that what was written before the collector is read over REST.
+        if self.events.send(Event::Connected).await.is_err() {
+            return;
+        }
+        let events = self.events.clone();
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let mut heard = std::pin::pin!(heard.take_until(stop.cancelled()));
+            while let Some(event) = heard.next().await {
+                let event = match event {
+                    Ok(event) => event,
+                    Err(error) => {
+                        tracing::warn!(%error, "an event was not understood");
+                        continue;
+                    }
+                };
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// An event of Discord's, if it matters to us.
+fn event(event: &discord::Event) -> Option<Result<Event>> {
+    if let discord::Event::MessageCreate(created) = event {
+        return Some(heard(&created.message).map(|heard| Event::Message(Box::new(heard))));
+    }
+    if let discord::Event::ReactionAdd(added) = event {
+        return reacted(&added.reaction).map(|reacted| reacted.map(Event::Reacted));
+    }
+    let discord::Event::InteractionCreate(created) = event else { return None };
+    let discord::Interaction::Component(component) = &created.interaction else { return None };
+    Some(pressed(component).map(|pressed| Event::Pressed(Box::new(pressed))))
+}
+
+fn reacted(reaction: &discord::Reaction) -> Option<Result<Reacted>> {
+    let discord::ReactionType::Unicode(emoji) = &reaction.emoji else { return None };
+    let by = reaction.user_id?;
+    let read = || {
+        Ok(Reacted {
+            channel: ChannelId::new(reaction.channel_id.get())?,
+            message: MessageId::new(reaction.message_id.get())?,
+            by: UserId::new(by.get())?,
+            emoji: emoji.clone(),
+        })
+    };
+    Some(read())
+}
+
+fn pressed(component: &discord::ComponentInteraction) -> Result<Pressed> {
+    let member = component.member.as_ref();
+    let roles = member.map(|member| member.roles.as_slice()).unwrap_or_default();
+    let name = member.map_or(component.user.display_name(), |member| member.display_name());
+    Ok(Pressed {
+        id: component.id.get(),
+        token: component.token.clone(),
+        channel: ChannelId::new(component.channel_id.get())?,
+        by: Author { id: UserId::new(component.user.id.get())?, name: name.to_owned() },
+        roles: roles.iter().map(|role| RoleId::new(role.get())).collect::<Result<_, _>>()?,
+        custom_id: component.data.custom_id.clone(),
+    })
+}
+
+#[serenity::async_trait]
+impl serenity::client::EventHandler for Ears {
+    async fn ready(&self, context: serenity::client::Context, ready: discord::Ready) {
+        tracing::info!(bot = %ready.user.name, "Discord is ready");
+        self.attach(&context.shard).await;
+    }
+
+    async fn resume(&self, context: serenity::client::Context, _: discord::ResumedEvent) {
+        tracing::info!("the Discord session was resumed");
+        self.attach(&context.shard).await;
+    }
+}
+
+pub(super) fn heard(message: &discord::Message) -> Result<Heard> {
+    let member = message.member.as_deref();
+    let roles = member.map(|member| {
+        member.roles.iter().map(|role| RoleId::new(role.get())).collect::<Result<Vec<_>, _>>()
+    });
+    let written = [discord::MessageType::Regular, discord::MessageType::InlineReply];
+    let by = if message.author.bot || message.webhook_id.is_some() {
+        Writer::Bot
+    } else if written.contains(&message.kind) {
+        Writer::Person
+    } else {
+        Writer::System
+    };
+    let name = member
+        .and_then(|member| member.nick.as_deref())
+        .unwrap_or_else(|| message.author.display_name());
+    let attachments = message.attachments.iter().map(|file| Attachment {
+        name: file.filename.clone(),
+        url: file.url.clone(),
+        media_type: file.content_type.clone(),
+        bytes: u64::from(file.size),
+    });
+    Ok(Heard {
+        id: MessageId::new(message.id.get())?,
+        channel: ChannelId::new(message.channel_id.get())?,
+        author: Author { id: UserId::new(message.author.id.get())?, name: name.to_owned() },
+        roles: roles.transpose()?,
+        by,
+        content: message.content.clone(),
+        attachments: attachments.collect(),
+    })
+}
