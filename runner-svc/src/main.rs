@@ -1,2 +1,149 @@
-//! stub
-fn main() {}
+//! `runner-svc`: the host side of Holdfast.
+//!
+//! `serve` claims runs and reports their outcomes; `keep` and `watch` are what it starts inside
+//! tmux, one each for a claude; `doctor` looks at what the host needs. `keep` and `watch` are told
+//! apart before anything else: they load no configuration and start no runtime.
+
+mod app;
+mod attempt;
+mod bus;
+mod claims;
+mod claude;
+mod command;
+mod config;
+mod doctor;
+mod held;
+mod host;
+mod keeper;
+mod live;
+mod spool;
+mod state;
+mod tmux;
+mod verdict;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use platform::config::{ConfigError, environment};
+use platform::{EXIT_CONFIG, shutdown, telemetry};
+use tokio_util::sync::CancellationToken;
+
+/// Drive Claude Code from Discord: the runner.
+#[derive(Debug, Parser)]
+#[command(name = "runner-svc", version)]
+struct Cli {
+    /// The configuration; default: `$XDG_CONFIG_HOME/holdfast/runner.toml`
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Claim runs, keep their claudes in tmux, report their outcomes.
+    Serve,
+    /// Go on with streams that were made anew.
+    AcceptBus,
+    /// Look at what this host needs, and say what to do.
+    Doctor,
+    /// Keep the claude of one spool (started by `serve`, inside tmux).
+    #[command(hide = true)]
+    Keep {
+        /// The spool.
+        dir: PathBuf,
+    },
+    /// Show the claude of one spool (started by `serve`, inside tmux).
+    #[command(hide = true)]
+    Watch {
+        /// The spool.
+        dir: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = match cli.command {
+        Command::Keep { dir } => return keeper::run(&dir),
+        Command::Watch { dir } => return watch::run(&dir),
+        Command::Serve => with_config(cli.config, serve),
+        Command::Doctor => with_config(cli.config, doctor),
+        Command::AcceptBus => with_config(cli.config, accept_bus),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(Ended::Config(error)) => refuse(error),
+        Err(Ended::Other(error)) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the process ends without success.
+enum Ended {
+    /// The configuration is wrong: nothing was started.
+    Config(ConfigError),
+    /// Something else.
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Ended {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Everything that a process is given from outside.
+type Env = BTreeMap<OsString, OsString>;
+
+fn with_config(
+    named: Option<PathBuf>,
+    run: fn(config::Config, Env) -> anyhow::Result<ExitCode>,
+) -> Result<ExitCode, Ended> {
+    let env = environment();
+    let host = rustix::system::uname();
+    let config = config::Config::load(named, &env, &host.nodename().to_string_lossy())
+        .map_err(Ended::Config)?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("nobody else chose a provider before main did");
+    let env = env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    Ok(run(config, env)?)
+}
+
+fn serve(config: config::Config, env: Env) -> anyhow::Result<ExitCode> {
+    let _telemetry = telemetry::start("runner-svc");
+    let stop = CancellationToken::new();
+    let service = app::serve(config, env, stop.clone());
+    runtime()?.block_on(shutdown::run_until_signalled(stop, service))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
+fn doctor(config: config::Config, env: Env) -> anyhow::Result<ExitCode> {
+    let findings = runtime()?.block_on(doctor::examine(&config, &env));
+    Ok(platform::doctor::report(&findings))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
+fn accept_bus(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
+    let _telemetry = telemetry::start("runner-svc");
+    runtime()?.block_on(app::accept_bus(&config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Runtime::new().context("the system gives no threads")
+}
+
+/// Says what is wrong with the configuration.
+#[expect(clippy::print_stderr, reason = "there is no log yet, and a person waits for this")]
+fn refuse(error: ConfigError) -> ExitCode {
+    eprintln!("runner-svc: {:#}", anyhow::Error::new(error));
+    ExitCode::from(EXIT_CONFIG)
+}

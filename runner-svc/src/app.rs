@@ -1,0 +1,229 @@
+//! The runner's life: what it needs, what it finds from its last life, and the work it asks for.
+//!
+//! The only file that knows every other. Ending it ends no claude: keepers live outside, and the
+//! next start adopts them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
+use platform::health::{self, Readiness};
+use platform::nats::{self, Link, NatsError};
+use schemas::ids::StateId;
+use schemas::presence::Presence;
+use schemas::streams::PRESENCE_EVERY;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt;
+use crate::bus::Bus;
+use crate::command::for_tmux;
+use crate::config::Config;
+use crate::host::Host;
+use crate::live::Live;
+use crate::spool::{self, Watcher};
+use crate::state::StateDir;
+use crate::tmux::Tmux;
+
+/// The longest pause between two tries to reach a server that is away.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The socket that tmux gets: one for each state directory, so that two runners on one host never
+/// see each other's sessions.
+pub(crate) fn tmux_socket(id: StateId) -> String {
+    let id = id.to_string();
+    format!("holdfast-{}", &id[..8])
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+///
+/// What kept it from starting, or what ended it.
+pub(crate) async fn serve(
+    config: Config,
+    env: BTreeMap<OsString, OsString>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let readiness = Readiness::new(&["nats", "adoption", "tmux"]);
+    let state = StateDir::open(&config.state_dir)?;
+    let listener = TcpListener::bind(config.http_listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.http_listen))?;
+    tracing::info!(address = %listener.local_addr()?, "health pages");
+    let mut tasks = JoinSet::new();
+    let pages = health::serve(listener, readiness.clone(), stop.child_token());
+    tasks.spawn(async move { pages.await.context("the health pages") });
+
+    let started = tokio::select! {
+        started = work(config, env, state, &readiness, &stop, &mut tasks) => started,
+        () = stop.cancelled() => Ok(()),
+    };
+    stop.cancel();
+    let mut first = started;
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.context("a task panicked").and_then(|ended| ended);
+        first = first.and(ended);
+    }
+    first
+}
+
+async fn work(
+    config: Config,
+    env: BTreeMap<OsString, OsString>,
+    state: StateDir,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let tmux = Tmux::new(tmux_socket(state.id), program, for_tmux(&env));
+    match tmux.version().await {
+        Ok(version) => {
+            tracing::info!(version, "tmux");
+            readiness.ready("tmux");
+        }
+        Err(error) => {
+            // Each run will say so in its thread.
+            let why = format!("{:#}", anyhow::Error::new(error));
+            tracing::error!(why, "no run can be started");
+            readiness.not_ready("tmux", why);
+        }
+    }
+    let link = connect(&config.nats_url, readiness).await?;
+    let bus = Bus::attach(link.clone(), &config.name).await?;
+    let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
+    anyhow::ensure!(
+        state.knows_bus(&is)?,
+        "the streams are not those that this runner has worked with (they are {is}): what it \
+         holds may run elsewhere by now. Restore them, or run `runner-svc accept-bus`"
+    );
+    readiness.ready("nats");
+    let slots = Arc::new(Semaphore::new(usize::from(config.slots)));
+    let host = Arc::new(Host {
+        state_id: state.id,
+        bus,
+        tmux,
+        watcher: Watcher::new()?,
+        spools: state.spools.clone(),
+        env,
+        live: Live::default(),
+        stop: stop.clone(),
+        config,
+    });
+    let mut attempts = JoinSet::new();
+    // Every spool is known before any work is asked for.
+    for spool in spool::scan(&state.spools)? {
+        let name = spool.name().to_owned();
+        let found = attempt::find(&host, spool)
+            .with_context(|| format!("cannot take up the spool {name}"))?;
+        let slot = Arc::clone(&slots).try_acquire_owned().ok();
+        let adopting = attempt::adopt(Arc::clone(&host), found);
+        attempts.spawn(async move {
+            adopting.await;
+            drop(slot);
+        });
+    }
+    readiness.ready("adoption");
+    tasks.spawn(presence(Arc::clone(&host)));
+    claims(&host, &slots, &mut attempts).await;
+    while let Some(ended) = attempts.join_next().await {
+        report(ended);
+    }
+    drop(state);
+    Ok(())
+}
+
+/// Takes the streams as they are from now on. No runner may be at work in the state directory.
+///
+/// # Errors
+///
+/// When one is, or NATS cannot be reached.
+pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
+    let state = StateDir::open(&config.state_dir)?;
+    let link = nats::connect(&config.nats_url, "holdfast-accept-bus").await?;
+    let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
+    state.accept_bus(&is)?;
+    tracing::info!(streams = is, "accepted");
+    Ok(())
+}
+
+/// A free slot → one fetch → one attempt.
+async fn claims(host: &Arc<Host>, slots: &Arc<Semaphore>, attempts: &mut JoinSet<()>) {
+    let pauses =
+        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
+    let mut pause = pauses.build();
+    loop {
+        while let Some(ended) = attempts.try_join_next() {
+            report(ended);
+        }
+        let free = Arc::clone(slots).acquire_owned();
+        let Some(Ok(slot)) = host.stop.run_until_cancelled(free).await else { return };
+        let Some(fetched) = host.stop.run_until_cancelled(host.bus.fetch()).await else { return };
+        match fetched {
+            Ok(Some(delivery)) => {
+                pause = pauses.build();
+                let taking = attempt::take(Arc::clone(host), delivery);
+                attempts.spawn(async move {
+                    taking.await;
+                    drop(slot);
+                });
+            }
+            Ok(None) => pause = pauses.build(),
+            Err(error) => {
+                tracing::warn!(error = ?error, "no work can be asked for");
+                let wait = pause.next().unwrap_or(PAUSE_MAX);
+                if host.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "an attempt ended before its work; it is taken up again");
+    }
+}
+
+/// Shows that the runner is there.
+async fn presence(host: Arc<Host>) -> anyhow::Result<()> {
+    let mut timer = tokio::time::interval(PRESENCE_EVERY);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while host.stop.run_until_cancelled(timer.tick()).await.is_some() {
+        let presence = Presence {
+            v: Presence::VERSION,
+            runner: host.config.name.clone(),
+            state_id: host.state_id,
+            version: env!("CARGO_PKG_VERSION").into(),
+            projects: host.config.projects.keys().cloned().collect(),
+            slots: host.config.slots,
+            busy: u16::try_from(host.live.count()).unwrap_or(u16::MAX),
+            draining: false,
+        };
+        if let Err(error) = host.bus.show(&presence).await {
+            tracing::debug!(%error, "presence was not shown");
+        }
+    }
+    Ok(())
+}
+
+/// Connects to NATS, however long it is away; a server that is too old is no matter of waiting.
+async fn connect(url: &str, readiness: &Readiness) -> Result<Link, NatsError> {
+    let pauses =
+        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
+    (|| nats::connect(url, "holdfast-runner"))
+        .retry(pauses)
+        .when(|error| matches!(error, NatsError::Unreachable { .. }))
+        .notify(|error, pause| {
+            tracing::warn!(%error, pause_ms = pause.as_millis(), "trying again");
+            readiness.not_ready("nats", error.to_string());
+        })
+        .await
+}

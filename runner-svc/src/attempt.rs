@@ -1,0 +1,533 @@
+//! One attempt, from its claim to its outcome: start or adopt, follow, finish.
+//!
+//! The order is what makes a death at any line harmless: the record by compare-and-set → the spool
+//! on disk → the keeper in tmux → … → the result in the spool → a long answer in FILES → the record
+//! with its outcome → the ack → claude's end → the spool swept. What stands on disk is looked at
+//! before anything is done again, so each step may be the last one before a `kill -9`.
+//!
+//! It never starts claude while an older one of its thread may live, and never acks before it wrote
+//! or read a terminal record. Leaving at shutdown leaves claude at work in its keeper.
+
+mod follow;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use backon::{ExponentialBuilder, Retryable};
+use schemas::ids::OwnerToken;
+use schemas::record::{INLINE_MAX, Outcome, Record, State, Text};
+use schemas::request::Request;
+use schemas::streams::RunKey;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+use crate::bus::{BusError, Cas, Delivery, Hints};
+use crate::claims::{Claim, decide};
+use crate::claude::told;
+use crate::held::{Ended, HELD, Held, Prompt, RESULT};
+use crate::host::Host;
+use crate::spool::{Closing, Graces, KeeperState, Spool};
+use crate::verdict::{self, After, failed};
+use follow::{Follow, Followed};
+
+/// The longest pause while NATS or the disk is away.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// The pause before the second attempt; each later one waits that much longer.
+const PAUSE_AGAIN: Duration = Duration::from_secs(1);
+/// How long claude has to end once it has answered. Its transcript is written by then.
+const GRACES: Graces = Graces { close: Duration::from_secs(5), kill: schemas::streams::KILL_GRACE };
+/// The number of the first line that claude is told.
+const FIRST_SEQ: u32 = crate::spool::FIRST_SEQ;
+
+/// Why an attempt was left. None of these is an outcome: the work is delivered again, or the next
+/// start of the runner goes on.
+#[derive(Debug, Error)]
+pub(crate) enum Left {
+    /// The runner is to end. claude goes on.
+    #[error("the runner ends")]
+    Stopping,
+    /// The record is somebody else's now.
+    #[error("the record was taken over")]
+    TakenOver,
+    /// Something that should work does not.
+    #[error("the attempt cannot go on")]
+    Trouble(#[from] anyhow::Error),
+}
+
+type Result<T, E = Left> = std::result::Result<T, E>;
+
+/// A piece of work that is ours.
+struct Work {
+    host: Arc<Host>,
+    held: Held,
+    revision: u64,
+    /// The newest delivery of it. An adopted attempt has none until it is delivered again.
+    delivery: Option<Delivery>,
+    /// Later deliveries of it.
+    again: mpsc::Receiver<Delivery>,
+}
+
+/// Takes a delivery: starts the run, or does what its record says. Returns when this runner has
+/// nothing more to do with it.
+pub(crate) async fn take(host: Arc<Host>, delivery: Delivery) {
+    let request = match delivery.request() {
+        Ok(request) => request,
+        Err(error) => {
+            // Left in the queue: a newer version of this program can read it.
+            return tracing::error!(error = ?error, "work that cannot be read");
+        }
+    };
+    let span = tracing::info_span!("run", otel.kind = "consumer", run.id = %request.run);
+    platform::telemetry::set_parent(&span, delivery.trace().as_deref());
+    if let Err(left) = Box::pin(claim(&host, request, delivery).instrument(span)).await {
+        report(&left);
+    }
+}
+
+/// What an earlier life of this runner left in a spool.
+pub(crate) struct Found {
+    spool: Spool,
+    /// Whose it is; `None`: nobody can say any more.
+    held: Option<(Held, mpsc::Receiver<Delivery>)>,
+}
+
+/// Looks into a spool, and holds its run from now on: to be called for every spool before any work
+/// is asked for.
+///
+/// # Errors
+///
+/// When the spool cannot be read.
+pub(crate) fn find(host: &Host, spool: Spool) -> Result<Found> {
+    let held = read_json::<Held>(&spool, HELD)?;
+    let held = held.map(|held| {
+        let again = host.live.hold(&held.request.run);
+        (held, again)
+    });
+    Ok(Found { spool, held })
+}
+
+/// Goes on with what was found.
+pub(crate) async fn adopt(host: Arc<Host>, found: Found) {
+    let trace = found.held.as_ref().and_then(|(held, _)| held.trace.clone());
+    let span = tracing::info_span!("adopt", spool = found.spool.name());
+    platform::telemetry::set_parent(&span, trace.as_deref());
+    if let Err(left) = Box::pin(adopt_spool(&host, found).instrument(span)).await {
+        report(&left);
+    }
+}
+
+fn report(left: &Left) {
+    match left {
+        Left::Stopping => tracing::info!("claude goes on; the next start takes it up"),
+        Left::TakenOver => tracing::warn!("the record was taken over; claude was stopped"),
+        Left::Trouble(error) => tracing::error!("{error:#}"),
+    }
+}
+
+async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result<()> {
+    let key = key_of(&request);
+    let Some(delivery) = host.live.pass_on(&request.run, delivery) else { return Ok(()) };
+    let again = host.live.hold(&request.run);
+    let _alone = host.live.enter(request.thread).await;
+    let read = record(host, &key).await?;
+    let record = read.as_ref().map(|(record, revision)| (record, *revision));
+    match decide(request.generation, record, host.state_id, false) {
+        Claim::Done => {
+            delivery.done().await;
+            Ok(())
+        }
+        Claim::Ours => Ok(()),
+        Claim::Anothers => {
+            let holder = read.map(|(record, _)| record.runner);
+            tracing::error!(run = %request.run, ?holder, "another runner holds this run");
+            Ok(())
+        }
+        Claim::Take { attempt, over } => {
+            let prompt = Prompt::first(&request.run, request.generation);
+            let trace = platform::telemetry::traceparent(&tracing::Span::current());
+            let record = host.claimed(&request, attempt, trace.clone());
+            let held = Held { request, record, prompt, trace };
+            let revision = cas(host, &held.key(), &held.record, over).await?;
+            let work =
+                Work { host: Arc::clone(host), held, revision, delivery: Some(delivery), again };
+            work.start().await
+        }
+    }
+}
+
+async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<()> {
+    let Some((held, again)) = held else {
+        stop(host, &spool).await?;
+        return sweep(host, spool).await;
+    };
+    let key = held.key();
+    let _alone = host.live.enter(held.request.thread).await;
+    let read = record(host, &key).await?;
+    let revision = match read {
+        Some((record, revision)) if record.owner == held.record.owner => {
+            if record.outcome().is_some() {
+                tracing::info!(run = %key.run, "has its outcome already");
+                end(host, &spool).await?;
+                return sweep(host, spool).await;
+            }
+            revision
+        }
+        Some(_) => {
+            stop(host, &spool).await?;
+            sweep(host, spool).await?;
+            return Err(Left::TakenOver);
+        }
+        None => cas(host, &key, &held.record, 0).await?,
+    };
+    tracing::info!(run = %key.run, "adopted");
+    Work { host: Arc::clone(host), held, revision, delivery: None, again }.resume(spool).await
+}
+
+impl Work {
+    /// Starts claude for the record that was just claimed.
+    async fn start(mut self) -> Result<()> {
+        if let Some(by) = stopped_by(&self.host, &self.held).await? {
+            return self.tell(&verdict::stopped(by)).await;
+        }
+        match self.spawn().await {
+            Ok(spool) => self.follow(spool).await,
+            Err(Refused::Never(why)) => {
+                tracing::error!(run = %self.held.request.run, why, "cannot be started");
+                self.tell(&failed(why)).await
+            }
+            Err(Refused::Left(left)) => Err(left),
+        }
+    }
+
+    /// The spool, then the keeper.
+    async fn spawn(&mut self) -> Result<Spool, Refused> {
+        let request = &self.held.request;
+        let runner = &self.host.config.name;
+        let Some(project) = self.host.config.projects.get(&request.project) else {
+            return Err(Refused::Never(format!(
+                "the runner {runner} does not serve **{}** (any more).",
+                request.project
+            )));
+        };
+        if !project.directory.is_dir() {
+            return Err(Refused::Never(format!(
+                "the directory of **{}** is gone on {runner}: `{}`.",
+                request.project,
+                project.directory.display()
+            )));
+        }
+        let session = self.host.session(request.session).map_err(Refused::trouble)?;
+        let spec = self.host.spec(project, session);
+        let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
+        let owner = self.held.record.owner.to_string();
+        let spool = Spool::create(&self.host.spools, &owner, &spec, &[(HELD, &held)])
+            .map_err(Refused::trouble)?;
+        self.open(&spool).await?;
+        Ok(spool)
+    }
+
+    /// Tells claude the request and starts its keeper.
+    async fn open(&self, spool: &Spool) -> Result<(), Refused> {
+        let line = told::user(
+            self.held.prompt.uuid,
+            self.held.request.session.uuid(),
+            &self.held.prompt_text(),
+        );
+        spool.put_line(FIRST_SEQ, &line).map_err(Refused::trouble)?;
+        let name = session_name(&self.held);
+        let tmux = &self.host.tmux;
+        let opened = match tmux.version().await {
+            Ok(_) => tmux.new_session(&name, spool.dir()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = opened {
+            let why = format!("{:#}", anyhow::Error::new(error));
+            // What was not started must not start later.
+            let Closing::Closed = spool.close_if_dead().map_err(Refused::trouble)? else {
+                return Ok(());
+            };
+            return Err(Refused::Never(format!(
+                "tmux did not start claude on {}: {why}.",
+                self.host.config.name
+            )));
+        }
+        tracing::info!(attach = tmux.attach_line(&name), "claude starts");
+        Ok(())
+    }
+
+    /// Goes on with a spool that an earlier life of this runner made.
+    async fn resume(self, spool: Spool) -> Result<()> {
+        if let Some(ended) = read_json::<Ended>(&spool, RESULT)? {
+            return self.finish(spool, &ended.state).await;
+        }
+        if spool.state().map_err(trouble)? == KeeperState::Unused {
+            // Its keeper was never seen. Should it be starting this moment, it has the lock or gets
+            // none: a spool takes one keeper.
+            self.open(&spool).await.map_err(Refused::into_left)?;
+        }
+        self.follow(spool).await
+    }
+
+    /// Follows claude to its outcome, through as many attempts as it takes.
+    async fn follow(mut self, mut spool: Spool) -> Result<()> {
+        loop {
+            match self.next(&spool).await {
+                Ok(Next::Over(state)) => {
+                    let ended = Ended { state };
+                    let text = serde_json::to_vec(&ended).map_err(trouble)?;
+                    spool.write_file(RESULT, &text).map_err(trouble)?;
+                    return self.finish(spool, &ended.state).await;
+                }
+                Ok(Next::Again { echoed }) => spool = self.again(spool, echoed).await?,
+                Err(Left::TakenOver) => {
+                    stop(&self.host, &spool).await?;
+                    sweep(&self.host, spool).await?;
+                    return Err(Left::TakenOver);
+                }
+                Err(left) => return Err(left),
+            }
+        }
+    }
+
+    /// Follows one claude to its end, and says what comes next.
+    async fn next(&mut self, spool: &Spool) -> Result<Next> {
+        let death = match Follow::new(self, spool).await?.run().await? {
+            Followed::Result(result) => return Ok(Next::Over(verdict::of_result(&result))),
+            Followed::Stopped(by) => return Ok(Next::Over(verdict::stopped(by))),
+            Followed::Death(death) => death,
+        };
+        let program = &self.host.config.claude.program;
+        let attempt = self.held.record.attempt;
+        match verdict::after(attempt, program, death.view()) {
+            After::Over(state) => Ok(Next::Over(state)),
+            After::Again => {
+                let why = verdict::describe(attempt, program, death.view());
+                tracing::warn!(run = %self.held.request.run, why, "claude is started again");
+                Ok(match stopped_by(&self.host, &self.held).await? {
+                    Some(by) => Next::Over(verdict::stopped(by)),
+                    None => Next::Again { echoed: death.echoed },
+                })
+            }
+        }
+    }
+
+    /// The next attempt after a death: a record of its own, then a spool of its own.
+    async fn again(&mut self, dead: Spool, echoed: bool) -> Result<Spool> {
+        let last = self.held.record.clone();
+        self.host.pause(PAUSE_AGAIN * last.attempt.0).await?;
+        let next = Record {
+            attempt: last.attempt.next(),
+            owner: OwnerToken::random(),
+            state: State::Claimed,
+            ..last
+        };
+        self.revision = cas(&self.host, &self.held.key(), &next, self.revision).await?;
+        self.held.prompt = self.held.prompt.after(&self.held.request.run, &next, echoed);
+        self.held.record = next;
+        sweep(&self.host, dead).await?;
+        match self.spawn().await {
+            Ok(spool) => Ok(spool),
+            Err(refused) => Err(refused.into_left()),
+        }
+    }
+
+    /// The outcome is on disk: tells it, ends claude, sweeps.
+    async fn finish(mut self, spool: Spool, state: &State) -> Result<()> {
+        self.tell(state).await?;
+        end(&self.host, &spool).await?;
+        let name = session_name(&self.held);
+        if let Err(error) = self.host.tmux.kill_session(&name).await {
+            tracing::debug!(%error, "the tmux session stays");
+        }
+        sweep(&self.host, spool).await
+    }
+
+    /// Writes the terminal record, then acks.
+    async fn tell(&mut self, state: &State) -> Result<()> {
+        let state = self.stored(state).await?;
+        let record = Record { state, ..self.held.record.clone() };
+        self.revision = cas(&self.host, &self.held.key(), &record, self.revision).await?;
+        self.held.record = record;
+        while let Ok(newer) = self.again.try_recv() {
+            self.delivery = Some(newer);
+        }
+        if let Some(delivery) = &self.delivery {
+            delivery.done().await;
+        }
+        tracing::info!(run = %self.held.request.run, "has its outcome");
+        Ok(())
+    }
+
+    /// The state as a record can hold it: a long answer goes to FILES first.
+    async fn stored(&self, state: &State) -> Result<State> {
+        let mut state = state.clone();
+        if let State::Ended { outcome: Outcome::Answered { answer, .. }, .. } = &mut state
+            && let Text::Inline(text) = answer
+            && INLINE_MAX < text.len()
+        {
+            let project = &self.held.request.project;
+            let put = || {
+                let (bus, project, text) = (self.host.bus.clone(), project.clone(), text.clone());
+                async move { bus.put_text(&project, &text).await }
+            };
+            let digest = patiently(&self.host, put).await?;
+            *answer = Text::File { digest, bytes: text.len() as u64 };
+        }
+        Ok(state)
+    }
+}
+
+/// What comes after one claude.
+enum Next {
+    /// The end of the run.
+    Over(State),
+    /// Another attempt.
+    Again {
+        /// Whether claude had read the request.
+        echoed: bool,
+    },
+}
+
+/// Why claude was not started.
+enum Refused {
+    /// It never will be here; the sentence is for the person who asked.
+    Never(String),
+    /// Not now.
+    Left(Left),
+}
+
+impl Refused {
+    fn trouble(error: impl Into<anyhow::Error>) -> Self {
+        Self::Left(Left::Trouble(error.into()))
+    }
+
+    fn into_left(self) -> Left {
+        match self {
+            Refused::Never(why) => Left::Trouble(anyhow::anyhow!(why)),
+            Refused::Left(left) => left,
+        }
+    }
+}
+
+fn trouble(error: impl Into<anyhow::Error>) -> Left {
+    Left::Trouble(error.into())
+}
+
+fn key_of(request: &Request) -> RunKey {
+    let Request { project, thread, run, .. } = request;
+    RunKey { project: project.clone(), thread: *thread, run: run.clone() }
+}
+
+/// The tmux session of an attempt. Ids hold no character that tmux would read as more than a name.
+fn session_name(held: &Held) -> String {
+    let Record { run, generation, attempt, .. } = &held.record;
+    format!("{run}-{generation}-{attempt}")
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(spool: &Spool, name: &str) -> Result<Option<T>> {
+    let Some(bytes) = spool.read_file(name).map_err(trouble)? else { return Ok(None) };
+    let read = serde_json::from_slice(&bytes).with_context(|| format!("cannot read {name}"));
+    Ok(Some(read?))
+}
+
+/// Asks NATS until it answers, or until the runner is to end.
+async fn patiently<T, F>(host: &Host, ask: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T, BusError>>,
+{
+    let pauses =
+        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
+    let asking = ask.retry(pauses).when(|error| matches!(error, BusError::Request { .. })).notify(
+        |error, pause| {
+            tracing::warn!(error = ?error, pause_ms = pause.as_millis(), "trying again");
+        },
+    );
+    // Boxed: what asks NATS is large, and every attempt would carry it.
+    match host.stop.run_until_cancelled(Box::pin(asking)).await {
+        Some(answer) => answer.map_err(trouble),
+        None => Err(Left::Stopping),
+    }
+}
+
+/// Listens for decisions about a run.
+async fn hints(host: &Host, key: &RunKey) -> Result<Hints> {
+    let listen = || {
+        let (bus, key) = (host.bus.clone(), key.clone());
+        async move { bus.control_hints(&key).await }
+    };
+    patiently(host, listen).await
+}
+
+/// Who asked for a stop, if somebody did.
+async fn stopped_by(host: &Host, held: &Held) -> Result<Option<String>> {
+    let (key, generation) = (held.key(), held.record.generation);
+    let read = || {
+        let (bus, key) = (host.bus.clone(), key.clone());
+        async move { bus.controls(&key, generation).await }
+    };
+    let controls = patiently(host, read).await?;
+    Ok(controls.and_then(|controls| controls.stop().map(str::to_owned)))
+}
+
+/// Reads a record and its revision.
+async fn record(host: &Host, key: &RunKey) -> Result<Option<(Record, u64)>> {
+    let read = || {
+        let (bus, key) = (host.bus.clone(), key.clone());
+        async move { bus.record(&key).await }
+    };
+    patiently(host, read).await
+}
+
+/// Writes a record until it is known to stand or to be lost.
+async fn cas(host: &Host, key: &RunKey, record: &Record, over: u64) -> Result<u64> {
+    let write = || {
+        let (bus, key, record) = (host.bus.clone(), key.clone(), record.clone());
+        async move { bus.cas(&key, &record, over).await }
+    };
+    match patiently(host, write).await? {
+        Cas::Won(revision) => Ok(revision),
+        Cas::Lost => Err(Left::TakenOver),
+    }
+}
+
+/// Ends a claude that has answered: stdin, TERM, KILL. Returns when nothing of it is left.
+async fn end(host: &Host, spool: &Spool) -> Result<()> {
+    let seq = next_seq(spool)?;
+    spool.put_end(seq, GRACES).map_err(trouble)?;
+    gone(host, spool).await
+}
+
+/// Ends a claude that is not to answer any more: TERM, so that its session can be resumed, KILL.
+async fn stop(host: &Host, spool: &Spool) -> Result<()> {
+    let seq = next_seq(spool)?;
+    spool.put_kill(seq, GRACES).map_err(trouble)?;
+    gone(host, spool).await
+}
+
+/// Waits until the exit record stands or nobody is left to write one.
+async fn gone(host: &Host, spool: &Spool) -> Result<()> {
+    let changes = host.watcher.watch(spool.dir()).map_err(trouble)?;
+    loop {
+        if spool.exit().map_err(trouble)?.is_some() {
+            return Ok(());
+        }
+        if spool.state().map_err(trouble)? != KeeperState::Alive {
+            let Closing::Closed = spool.close_if_dead().map_err(trouble)? else { continue };
+            return Ok(());
+        }
+        host.changed(&changes).await?;
+    }
+}
+
+fn next_seq(spool: &Spool) -> Result<u32> {
+    let entries = spool.entries().map_err(trouble)?;
+    Ok(entries.last().map_or(FIRST_SEQ, |last| last.seq + 1))
+}
+
+/// Removes a spool whose claude is gone for good.
+async fn sweep(host: &Host, spool: Spool) -> Result<()> {
+    gone(host, &spool).await?;
+    spool.remove().map_err(trouble)
+}

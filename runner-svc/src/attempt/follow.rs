@@ -1,0 +1,283 @@
+//! Follows one claude: reads its journal, answers what it asks, says that the work goes on.
+//!
+//! All that is known of claude is folded from the journal's first byte and from the lines that were
+//! put into the spool, so an adopted attempt comes to the same state as one that was there. What is
+//! outside the allow list is denied at once; claude reads why and goes on.
+
+use std::time::Duration;
+
+use schemas::record::{Record, State};
+use schemas::streams::{KILL_GRACE, RENEW};
+use tokio::time::Instant;
+
+use super::{Left, Result, Work, cas, hints, stopped_by, trouble};
+use crate::bus::Hints;
+use crate::claude::{Event, Progress, TurnResult, told};
+use crate::spool::{Ending, EntryKind, Journal, KeeperState, Line, Spool, Subscription};
+use crate::verdict::Death;
+
+/// What claude is told about a tool that is outside the allow list.
+const NOT_ALLOWED: &str = "This tool call is not on the list of what this project allows, and \
+                           nobody can be asked for leave here. Go on without it, and say in your \
+                           answer what you could not do.";
+/// How long a keeper has from tmux's word that it starts to its taking the spool's lock. It takes
+/// milliseconds; a host that swaps takes seconds.
+const KEEPER_MAX: Duration = Duration::from_secs(30);
+/// The id of our request to stop.
+const STOP: &str = "holdfast-stop";
+/// What claude is told about a request that nobody here serves.
+const NOT_SERVED: &str = "not served here";
+
+/// How claude ended, as far as it was followed.
+pub(super) enum Followed {
+    /// It has answered, or said why not.
+    Result(Box<TurnResult>),
+    /// It was stopped, by this person.
+    Stopped(String),
+    /// It ended without.
+    Death(Box<Dead>),
+}
+
+/// What is known of a claude that ended without an outcome.
+pub(super) struct Dead {
+    ending: Ending,
+    result: Option<TurnResult>,
+    stderr: String,
+    spoke: bool,
+    /// Whether it had read the request.
+    pub(super) echoed: bool,
+}
+
+impl Dead {
+    pub(super) fn view(&self) -> Death<'_> {
+        Death {
+            ending: &self.ending,
+            result: self.result.as_ref(),
+            stderr: &self.stderr,
+            spoke: self.spoke,
+        }
+    }
+}
+
+/// The following of one spool.
+pub(super) struct Follow<'a> {
+    work: &'a mut Work,
+    spool: &'a Spool,
+    changes: Subscription,
+    journal: Journal,
+    progress: Progress,
+    next_seq: u32,
+    renew_at: Instant,
+    /// When the keeper must have been seen.
+    keeper_by: Instant,
+    hints: Hints,
+    /// Whether the controls are to be read.
+    look: bool,
+    stopping: Option<Stopping>,
+}
+
+/// A stop that is under way.
+struct Stopping {
+    by: String,
+    /// When claude is ended if it does not stop by itself.
+    kill_at: Instant,
+    killed: bool,
+}
+
+impl<'a> Follow<'a> {
+    /// Begins at the journal's first byte, with what was told claude so far.
+    pub(super) async fn new(work: &'a mut Work, spool: &'a Spool) -> Result<Self> {
+        let changes = work.host.watcher.watch(spool.dir()).map_err(trouble)?;
+        let mut progress = Progress::new();
+        let entries = spool.entries().map_err(trouble)?;
+        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Line) {
+            if let Some(line) = spool.line(entry.seq).map_err(trouble)? {
+                progress.told(&line);
+            }
+        }
+        // Before the first look, so that no decision falls between the two.
+        let hints = hints(&work.host, &work.held.key()).await?;
+        Ok(Self {
+            spool,
+            changes,
+            progress,
+            next_seq: super::next_seq(spool)?,
+            journal: spool.journal(0),
+            renew_at: Instant::now() + RENEW,
+            keeper_by: Instant::now() + KEEPER_MAX,
+            hints,
+            look: true,
+            stopping: None,
+            work,
+        })
+    }
+
+    /// Follows until claude has answered or ended.
+    pub(super) async fn run(mut self) -> Result<Followed> {
+        loop {
+            // Asked before the journal is read to its end: claude says nothing after its exit.
+            let exit = self.exit()?;
+            self.read().await?;
+            if let Some(end) = self.end() {
+                return Ok(end);
+            }
+            if let Some(ending) = exit {
+                return Ok(match self.stopping {
+                    Some(stopping) => Followed::Stopped(stopping.by),
+                    None => Followed::Death(Box::new(self.dead(ending)?)),
+                });
+            }
+            self.stop().await?;
+            self.wait().await?;
+        }
+    }
+
+    /// The end that claude's own words make.
+    fn end(&self) -> Option<Followed> {
+        let outcome = self.progress.outcome();
+        if let Some(stopping) = &self.stopping
+            && let Some(result) = outcome.or(self.progress.passed_over())
+            && result.is_interrupted()
+        {
+            return Some(Followed::Stopped(stopping.by.clone()));
+        }
+        outcome.map(|result| Followed::Result(Box::new(result.clone())))
+    }
+
+    /// Looks whether somebody asked for a stop, and sees to it.
+    async fn stop(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.look)
+            && self.stopping.is_none()
+            && let Some(by) = stopped_by(&self.work.host, &self.work.held).await?
+        {
+            tracing::info!(run = %self.work.held.request.run, "is stopped");
+            // The same line again after a restart of the runner is one more interrupt of nothing.
+            self.tell(&told::interrupt(STOP))?;
+            let kill_at = Instant::now() + KILL_GRACE;
+            self.stopping = Some(Stopping { by, kill_at, killed: false });
+        }
+        if let Some(stopping) = &mut self.stopping
+            && stopping.kill_at <= Instant::now()
+            && !std::mem::replace(&mut stopping.killed, true)
+        {
+            self.spool.put_kill(self.next_seq, super::GRACES).map_err(trouble)?;
+            self.next_seq += 1;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, line: &str) -> Result<()> {
+        self.spool.put_line(self.next_seq, line).map_err(trouble)?;
+        self.next_seq += 1;
+        self.progress.told(line);
+        Ok(())
+    }
+
+    /// How claude ended, also when nobody was left to write it down.
+    fn exit(&self) -> Result<Option<Ending>> {
+        if let Some(ending) = self.spool.exit().map_err(trouble)? {
+            return Ok(Some(ending));
+        }
+        match self.spool.state().map_err(trouble)? {
+            KeeperState::Alive => Ok(None),
+            KeeperState::Unused if Instant::now() < self.keeper_by => Ok(None),
+            KeeperState::Unused => {
+                self.spool.close_if_dead().map_err(trouble)?;
+                Ok(Some(Ending::KeeperDied("its keeper never came up in tmux".into())))
+            }
+            KeeperState::Gone | KeeperState::Closed => {
+                self.spool.close_if_dead().map_err(trouble)?;
+                let written = self.spool.exit().map_err(trouble)?;
+                let lost =
+                    || Ending::KeeperDied("the keeper was killed, and claude with it".into());
+                Ok(Some(written.unwrap_or_else(lost)))
+            }
+        }
+    }
+
+    /// Reads the journal to its present end, and answers what is asked in it.
+    async fn read(&mut self) -> Result<()> {
+        while let Some(line) = self.journal.next_line().map_err(trouble)? {
+            match line {
+                Line::Whole(bytes) => {
+                    self.progress.fold(&Event::parse(&bytes));
+                }
+                Line::TooLong { bytes } => {
+                    tracing::warn!(bytes, "claude said a line that is too long");
+                }
+            }
+            if self.progress.outcome().is_some() {
+                break;
+            }
+        }
+        self.answer()?;
+        if self.progress.init().is_some() {
+            self.say_running().await?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self) -> Result<()> {
+        let denied = self.progress.unanswered().map(|ask| {
+            tracing::info!(tool = ask.tool_name, "denied: not on the allow list");
+            told::deny(&ask.request_id, NOT_ALLOWED)
+        });
+        let refused = self.progress.to_refuse().iter().map(|id| told::refuse(id, NOT_SERVED));
+        for line in denied.chain(refused).collect::<Vec<_>>() {
+            self.tell(&line)?;
+        }
+        Ok(())
+    }
+
+    /// Writes once that claude was seen.
+    async fn say_running(&mut self) -> Result<()> {
+        let work = &mut *self.work;
+        if work.held.record.state != State::Claimed {
+            return Ok(());
+        }
+        let record = Record { state: State::Running, ..work.held.record.clone() };
+        work.revision = cas(&work.host, &work.held.key(), &record, work.revision).await?;
+        work.held.record = record;
+        Ok(())
+    }
+
+    fn dead(&self, ending: Ending) -> Result<Dead> {
+        use crate::claude::LineState;
+        let state = self.progress.line_state(self.work.held.prompt.uuid);
+        Ok(Dead {
+            ending,
+            result: self.progress.passed_over().cloned(),
+            stderr: self.spool.stderr().map_err(trouble)?,
+            spoke: self.progress.init().is_some() || self.progress.passed_over().is_some(),
+            echoed: matches!(state, Some(LineState::Echoed | LineState::AnsweredBefore)),
+        })
+    }
+
+    /// Waits for the next change, saying every so often that the work goes on.
+    async fn wait(&mut self) -> Result<()> {
+        /// How long a change that nobody told of can stay unseen.
+        const LOOK_ANYWAY: Duration = Duration::from_secs(2);
+        let stop = self.work.host.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => Err(Left::Stopping),
+            () = self.changes.changed() => Ok(()),
+            () = self.hints.next() => {
+                self.look = true;
+                Ok(())
+            }
+            Some(delivery) = self.work.again.recv() => {
+                self.work.delivery = Some(delivery);
+                Ok(())
+            }
+            () = tokio::time::sleep_until(self.renew_at) => {
+                self.renew_at = Instant::now() + RENEW;
+                self.look = true;
+                if let Some(delivery) = &self.work.delivery {
+                    delivery.in_progress().await;
+                }
+                Ok(())
+            }
+            () = tokio::time::sleep(LOOK_ANYWAY) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The runner's end of NATS: work in, records out by compare-and-set, presence, files.
+//!
+//! With the platform's `nats` the only place that names async-nats. It decides nothing. Every call
+//! has a time-out; a write whose answer was lost is settled by reading back, since only the holder
+//! of an owner token writes what carries it.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{PullConsumer, pull};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::message::{AckKind, PublishMessage};
+use async_nats::jetstream::{Context, Message, kv, object_store};
+use futures_util::StreamExt;
+use platform::nats::{Link, REQUEST_TIMEOUT, differences, trace_of};
+use schemas::WireError;
+use schemas::control::Controls;
+use schemas::ids::{Generation, ProjectName, RunnerId};
+use schemas::presence::Presence;
+use schemas::record::Record;
+use schemas::request::Request;
+use schemas::streams::{self, RunKey, bucket_subject};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// How long a fetch waits when there is no work.
+const FETCH_WAIT: Duration = Duration::from_secs(30);
+
+/// Why NATS did not do what it was asked.
+#[derive(Debug, Error)]
+pub(crate) enum BusError {
+    /// It did not answer, or answered with an error. Trying again may help.
+    #[error("NATS: {doing}")]
+    Request {
+        /// What was tried.
+        doing: &'static str,
+        /// What the client said.
+        source: async_nats::Error,
+    },
+    /// What is stored there cannot be read. Trying again is vain.
+    #[error("cannot read {what}")]
+    Unreadable {
+        /// What was read.
+        what: String,
+        /// Why.
+        source: WireError,
+    },
+}
+
+fn request<E: Into<async_nats::Error>>(doing: &'static str) -> impl Fn(E) -> BusError {
+    move |error| BusError::Request { doing, source: error.into() }
+}
+
+type Result<T, E = BusError> = std::result::Result<T, E>;
+
+/// The runner's end of NATS. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Bus {
+    context: Context,
+    connects: watch::Receiver<u64>,
+    runs: kv::Store,
+    runners: kv::Store,
+    controls: kv::Store,
+    work: PullConsumer,
+}
+
+/// One delivery of work. Dropping it without [`Delivery::done`] lets it come again.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    message: Message,
+}
+
+/// Hints that controls changed.
+#[derive(Debug)]
+pub(crate) struct Hints(async_nats::Subscriber);
+
+impl Hints {
+    /// Returns at the next hint, and never when the subscription is over.
+    pub(crate) async fn next(&mut self) {
+        if self.0.next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// What became of a compare-and-set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cas {
+    /// The record is as it was to be, at this revision.
+    Won(u64),
+    /// Somebody else wrote since the revision that was named.
+    Lost,
+}
+
+impl Bus {
+    /// Attaches to streams that are as the protocol needs them.
+    ///
+    /// # Errors
+    ///
+    /// A line for each setting that differs, or what NATS said.
+    pub(crate) async fn attach(link: Link, runner: &RunnerId) -> anyhow::Result<Self> {
+        let Link { context, connects } = link;
+        let consumer = streams::runner_consumer(runner);
+        let found = Self::problems(&context, runner).await?;
+        anyhow::ensure!(
+            found.is_empty(),
+            "NATS is not set up for this runner; run `gateway-svc provision --runner {runner}`:\n  {}",
+            found.join("\n  ")
+        );
+        Ok(Self {
+            runs: context.get_key_value(streams::RUNS).await?,
+            runners: context.get_key_value(streams::RUNNERS).await?,
+            controls: context.get_key_value(streams::CONTROL).await?,
+            work: context
+                .get_consumer_from_stream::<pull::Config, _, _>(consumer.name, consumer.stream)
+                .await?,
+            context,
+            connects,
+        })
+    }
+
+    /// What is not as the protocol needs it, a line each.
+    ///
+    /// # Errors
+    ///
+    /// What NATS said.
+    pub(crate) async fn problems(
+        context: &Context,
+        runner: &RunnerId,
+    ) -> anyhow::Result<Vec<String>> {
+        let specs = [streams::work(), streams::runs(), streams::control(), streams::runners()];
+        differences(context, &specs, &[streams::runner_consumer(runner)])
+            .await
+            .map_err(anyhow::Error::from_boxed)
+    }
+
+    /// Waits for one piece of work; `None` after a while without. To be called with a free slot at
+    /// hand: what is fetched is held.
+    pub(crate) async fn fetch(&self) -> Result<Option<Delivery>> {
+        let mut connects = self.connects.clone();
+        connects.mark_unchanged();
+        let mut batch = self
+            .work
+            .batch()
+            .max_messages(1)
+            .expires(FETCH_WAIT)
+            .messages()
+            .await
+            .map_err(request("asking for work"))?;
+        tokio::select! {
+            message = batch.next() => message
+                .map(|message| message.map(|message| Delivery { message }))
+                .transpose()
+                .map_err(request("asking for work")),
+            // The server forgot what we asked for with the connection: ask again.
+            _ = connects.changed() => Ok(None),
+            () = tokio::time::sleep(FETCH_WAIT + REQUEST_TIMEOUT) => Ok(None),
+        }
+    }
+
+    /// The record of a run and its revision, if there is one.
+    pub(crate) async fn record(&self, key: &RunKey) -> Result<Option<(Record, u64)>> {
+        let name = key.to_string();
+        let entry = tokio::time::timeout(REQUEST_TIMEOUT, self.runs.entry(&name))
+            .await
+            .map_err(request("reading a record"))?
+            .map_err(request("reading a record"))?;
+        match entry {
+            Some(entry) if entry.operation == kv::Operation::Put => {
+                let record = schemas::from_json(&entry.value).map_err(|source| {
+                    BusError::Unreadable { what: format!("the record {name}"), source }
+                })?;
+                Ok(Some((record, entry.revision)))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Writes a record if its key still is at `revision` (0: was never written). A lost answer is
+    /// settled by reading back.
+    ///
+    /// # Errors
+    ///
+    /// Nobody knows yet whether it was written: the same call again will tell.
+    pub(crate) async fn cas(&self, key: &RunKey, record: &Record, revision: u64) -> Result<Cas> {
+        let mut message = PublishMessage::build()
+            .payload(schemas::to_json(record).into())
+            .expected_last_subject_sequence(revision);
+        if record.outcome().is_some() {
+            message = message.ttl(streams::KEEP);
+        }
+        let subject = bucket_subject(streams::RUNS, key);
+        let acked = match self.context.send_publish(subject, message).await {
+            Ok(ack) => ack.await,
+            Err(error) => Err(error),
+        };
+        let error = match acked {
+            Ok(ack) => return Ok(Cas::Won(ack.sequence)),
+            Err(error) => error,
+        };
+        match self.record(key).await? {
+            Some((found, at)) if found == *record && revision < at => Ok(Cas::Won(at)),
+            Some((_, at)) if at != revision => Ok(Cas::Lost),
+            None if revision != 0 && is_conflict(&error) => Ok(Cas::Lost),
+            Some(_) | None => Err(request("writing a record")(error)),
+        }
+    }
+
+    /// What people decided about a generation of a run so far.
+    pub(crate) async fn controls(
+        &self,
+        key: &RunKey,
+        generation: Generation,
+    ) -> Result<Option<Controls>> {
+        let name = key.to_string();
+        let value = tokio::time::timeout(REQUEST_TIMEOUT, self.controls.get(&name))
+            .await
+            .map_err(request("reading controls"))?
+            .map_err(request("reading controls"))?;
+        let Some(value) = value else { return Ok(None) };
+        let read: Result<Controls, _> = schemas::from_json(&value);
+        let controls = read.map_err(|source| BusError::Unreadable {
+            what: format!("the controls {name}"),
+            source,
+        })?;
+        Ok((controls.generation == generation).then_some(controls))
+    }
+
+    /// A hint whenever somebody decides something about a run. It may be lost.
+    pub(crate) async fn control_hints(&self, key: &RunKey) -> Result<Hints> {
+        let subject = bucket_subject(streams::CONTROL, key);
+        let subscribed = self.context.client().subscribe(subject).await;
+        subscribed.map(Hints).map_err(request("listening for controls"))
+    }
+
+    /// Says that the runner is there.
+    pub(crate) async fn show(&self, presence: &Presence) -> Result<()> {
+        let value = schemas::to_json(presence).into();
+        self.runners
+            .put(presence.runner.as_str(), value)
+            .await
+            .map(|_| ())
+            .map_err(request("showing presence"))
+    }
+
+    /// Puts a text into a project's FILES. Returns its digest, which is its name there.
+    pub(crate) async fn put_text(&self, project: &ProjectName, text: &str) -> Result<String> {
+        let digest = Sha256::digest(text.as_bytes());
+        let name = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let files = self
+            .context
+            .get_object_store(streams::files_bucket(project))
+            .await
+            .map_err(request("opening FILES"))?;
+        let meta = object_store::ObjectMetadata { name: name.clone(), ..Default::default() };
+        let mut bytes = text.as_bytes();
+        let put = files.put(meta, &mut bytes);
+        tokio::time::timeout(FETCH_WAIT, put)
+            .await
+            .map_err(request("writing a file"))?
+            .map_err(request("writing a file"))?;
+        Ok(name)
+    }
+}
+
+impl Delivery {
+    /// The work.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Unreadable`]: this version cannot read it.
+    pub(crate) fn request(&self) -> Result<Request> {
+        schemas::from_json(&self.message.payload).map_err(|source| BusError::Unreadable {
+            what: format!("the work on {}", self.message.subject),
+            source,
+        })
+    }
+
+    /// The trace that it belongs to.
+    pub(crate) fn trace(&self) -> Option<String> {
+        trace_of(self.message.headers.as_ref())
+    }
+
+    /// Says that the work goes on, so that it is not delivered again. Silence costs only that.
+    pub(crate) async fn in_progress(&self) {
+        let said = self.message.ack_with(AckKind::Progress);
+        if !matches!(tokio::time::timeout(REQUEST_TIMEOUT, said).await, Ok(Ok(()))) {
+            tracing::debug!("nobody heard that the work goes on");
+        }
+    }
+
+    /// Takes the work out of the queue. To be called only when its record is terminal or of a
+    /// higher generation. That it is answered proves nothing; that it is not costs a redelivery.
+    pub(crate) async fn done(&self) {
+        let acked = self.message.double_ack();
+        if !matches!(tokio::time::timeout(REQUEST_TIMEOUT, acked).await, Ok(Ok(()))) {
+            tracing::debug!("the work may be delivered again");
+        }
+    }
+}
+
+fn is_conflict(error: &PublishError) -> bool {
+    error.kind() == PublishErrorKind::WrongLastSequence
+}

@@ -1,0 +1,260 @@
+//! What claude is started with: a project's settings and a session become argv, environment, cwd.
+//!
+//! The prompt is not part of it: it goes by stdin, so that no text of a person is ever taken for an
+//! option. Every option that takes a value has it behind `=`, in the same item, for the same reason.
+//! claude's environment is made up from a short list; what is not on it stays here.
+//!
+//! It is pure, apart from [`transcript`], which looks for a session's file.
+
+pub(crate) mod transcript;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use uuid::Uuid;
+
+use crate::spool::Spec;
+
+/// The tools that claude may use without asking, unless a project says otherwise.
+pub(crate) const DEFAULT_ALLOW: [&str; 7] =
+    ["Read", "Edit", "Write", "Glob", "Grep", "Bash(git:*)", "TodoWrite"];
+
+/// [`DEFAULT_ALLOW`], as a project's settings hold it.
+pub(crate) fn default_allow() -> Vec<String> {
+    DEFAULT_ALLOW.map(str::to_owned).to_vec()
+}
+
+/// The options that make claude speak stream-json both ways, echo our lines, and ask by stdio.
+const OPTIONS: [&str; 6] = [
+    "-p",
+    "--input-format=stream-json",
+    "--output-format=stream-json",
+    "--verbose",
+    "--replay-user-messages",
+    "--permission-prompt-tool=stdio",
+];
+
+/// What claude gets of the runner's environment: these names,
+const PASSED: [&str; 9] =
+    ["HOME", "USER", "PATH", "LANG", "TERM", "TMPDIR", "SHELL", "SSH_AUTH_SOCK", "IS_SANDBOX"];
+/// and all names that begin so.
+const PASSED_PREFIXES: [&str; 3] = ["LC_", "ANTHROPIC_", "CLAUDE_"];
+
+/// What never reaches claude, wherever it comes from: our own secrets,
+const BANNED: [&str; 13] = [
+    "DISCORD_TOKEN",
+    "DATABASE_URL",
+    // and the marks by which a claude knows that it runs inside another one.
+    "CLAUDECODE",
+    "CLAUDE_CODE_ENTRYPOINT",
+    "CLAUDE_CODE_SSE_PORT",
+    "CLAUDE_CODE_SESSION_ID",
+    "CLAUDE_CODE_SESSION_KIND",
+    "CLAUDE_CODE_CHILD_SESSION",
+    "CLAUDE_CODE_LAUNCHED_BY_SESSION_IDS",
+    "CLAUDE_SESSION_ID",
+    "CLAUDE_PID",
+    "CLAUDE_JOB_DIR",
+    "CLAUDE_ENV_FILE",
+];
+/// Beginnings of such names.
+const BANNED_PREFIXES: [&str; 3] = ["NATS_", "CLAUDE_BG_", "CLAUDE_CODE_BRIDGE_"];
+
+/// Which conversation claude is to go on with. The request decides, and whether its transcript is
+/// here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// A new one, with this id.
+    New(Uuid),
+    /// The one that has this id.
+    Resume(Uuid),
+}
+
+/// What a project says about its claude.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The program: a name that is looked up in PATH, or a path.
+    pub(crate) program: OsString,
+    /// The model; `None` leaves it to claude's own settings.
+    pub(crate) model: Option<String>,
+    /// What claude may use without asking.
+    pub(crate) allow: Vec<String>,
+    /// Variables of the project's own (`claude.env`). They win over those of the runner.
+    pub(crate) env: BTreeMap<String, String>,
+    /// Where claude works.
+    pub(crate) cwd: PathBuf,
+}
+
+/// Makes the spec of a spool.
+pub(crate) fn spec(
+    settings: &Settings,
+    session: Session,
+    runner_env: &BTreeMap<OsString, OsString>,
+) -> Spec {
+    Spec {
+        argv: argv(settings, session),
+        env: environment(&settings.env, runner_env),
+        cwd: settings.cwd.clone(),
+    }
+}
+
+fn argv(settings: &Settings, session: Session) -> Vec<OsString> {
+    let mut argv = vec![settings.program.clone()];
+    argv.extend(OPTIONS.map(OsString::from));
+    argv.push(match session {
+        Session::New(id) => format!("--session-id={id}").into(),
+        Session::Resume(id) => format!("--resume={id}").into(),
+    });
+    if !settings.allow.is_empty() {
+        argv.push(format!("--allowedTools={}", settings.allow.join(",")).into());
+    }
+    if let Some(model) = &settings.model {
+        argv.push(format!("--model={model}").into());
+    }
+    argv
+}
+
+/// The part of the runner's environment that claude may have.
+pub(crate) fn passed(runner_env: &BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {
+    let is_passed = |name: &OsStr| {
+        name.to_str().is_some_and(|name| {
+            let begins = |prefix: &&str| name.starts_with(*prefix);
+            PASSED.contains(&name) || PASSED_PREFIXES.iter().any(begins)
+        })
+    };
+    runner_env
+        .iter()
+        .filter(|(name, _)| is_passed(name) && !is_banned(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+fn environment(
+    own: &BTreeMap<String, String>,
+    runner_env: &BTreeMap<OsString, OsString>,
+) -> BTreeMap<OsString, OsString> {
+    let mut env = passed(runner_env);
+    env.extend(own.iter().map(|(name, value)| (name.into(), value.into())));
+    env.retain(|name, _| !is_banned(name));
+    env
+}
+
+fn is_banned(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| {
+        let begins = |prefix: &&str| name.starts_with(*prefix);
+        BANNED.contains(&name) || BANNED_PREFIXES.iter().any(begins)
+    })
+}
+
+/// What tmux, and in it keeper and watch, are started with: what they need to run at all, and no
+/// secret, for a tmux server shows its environment to every pane.
+pub(crate) fn for_tmux(runner_env: &BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {
+    let needed = |name: &OsStr| {
+        name.to_str().is_some_and(|name| {
+            ["HOME", "USER", "PATH", "LANG", "TERM", "SHELL", "TMUX_TMPDIR"].contains(&name)
+                || name.starts_with("LC_")
+        })
+    };
+    runner_env
+        .iter()
+        .filter(|(name, _)| needed(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            program: "claude".into(),
+            model: None,
+            allow: default_allow(),
+            env: BTreeMap::new(),
+            cwd: "/home/ada/project".into(),
+        }
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<OsString, OsString> {
+        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn the_command_is_this() {
+        let id = Uuid::from_u128(7);
+        let spec = spec(&settings(), Session::New(id), &BTreeMap::new());
+        let expected = [
+            "claude",
+            "-p",
+            "--input-format=stream-json",
+            "--output-format=stream-json",
+            "--verbose",
+            "--replay-user-messages",
+            "--permission-prompt-tool=stdio",
+            "--session-id=00000000-0000-0000-0000-000000000007",
+            "--allowedTools=Read,Edit,Write,Glob,Grep,Bash(git:*),TodoWrite",
+        ];
+        assert_eq!(spec.argv, expected.map(OsString::from));
+        assert_eq!(spec.cwd, PathBuf::from("/home/ada/project"));
+    }
+
+    #[test]
+    fn a_later_run_resumes_and_names_its_model() {
+        let id = Uuid::from_u128(7);
+        let settings = Settings { model: Some("opus".into()), allow: Vec::new(), ..settings() };
+        let argv = argv(&settings, Session::Resume(id));
+        assert_eq!(
+            argv[7..],
+            ["--resume=00000000-0000-0000-0000-000000000007", "--model=opus"].map(OsString::from)
+        );
+    }
+
+    #[test]
+    fn claude_gets_what_is_on_the_list_and_nothing_else() {
+        let runner = env(&[
+            ("HOME", "/home/ada"),
+            ("LC_TIME", "C"),
+            ("ANTHROPIC_API_KEY", "k"),
+            ("CLAUDE_CONFIG_DIR", "/c"),
+            ("CLAUDE_CODE_MAX_RETRIES", "1"),
+            ("CLAUDECODE", "1"),
+            ("CLAUDE_CODE_ENTRYPOINT", "cli"),
+            ("CLAUDE_CODE_SSE_PORT", "1"),
+            ("CLAUDE_BG_ISOLATION", "1"),
+            ("DISCORD_TOKEN", "t"),
+            ("DATABASE_URL", "d"),
+            ("NATS_URL", "n"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+            ("HOLDFAST_SPOOL", "other"),
+        ]);
+        let mut settings = settings();
+        settings.env =
+            [("CI", "1"), ("HOME", "/elsewhere"), ("NATS_NKEY", "n"), ("CLAUDECODE", "1")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
+        let spec = spec(&settings, Session::New(Uuid::nil()), &runner);
+        let expected = env(&[
+            ("ANTHROPIC_API_KEY", "k"),
+            ("CI", "1"),
+            ("CLAUDE_CODE_MAX_RETRIES", "1"),
+            ("CLAUDE_CONFIG_DIR", "/c"),
+            ("HOME", "/elsewhere"),
+            ("LC_TIME", "C"),
+        ]);
+        assert_eq!(spec.env, expected);
+    }
+
+    #[test]
+    fn tmux_gets_no_secret() {
+        let runner = env(&[
+            ("PATH", "/bin"),
+            ("LC_ALL", "C"),
+            ("ANTHROPIC_API_KEY", "k"),
+            ("DISCORD_TOKEN", "t"),
+            ("TMUX", "x"),
+        ]);
+        assert_eq!(for_tmux(&runner), env(&[("LC_ALL", "C"), ("PATH", "/bin")]));
+    }
+}

@@ -1,0 +1,238 @@
+//! The runner's configuration: `runner.toml`, the environment over it, every problem at once.
+//!
+//! [`Config::load`] is called once, before any port is bound; no invalid value gets past it.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use platform::config::{self, ConfigError, Environment, Problems};
+use schemas::ids::{ProjectName, RunnerId};
+use serde::Deserialize;
+
+/// The name of the file in Holdfast's configuration directory.
+pub(crate) const FILE: &str = "runner.toml";
+
+/// What the runner is to do. Nothing in it can be invalid.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Its name.
+    pub(crate) name: RunnerId,
+    /// Where it keeps what must survive it: its id, its spools.
+    pub(crate) state_dir: PathBuf,
+    /// How many runs it works on at once.
+    pub(crate) slots: u16,
+    /// Where NATS is.
+    pub(crate) nats_url: String,
+    /// Where the health pages are served.
+    pub(crate) http_listen: SocketAddr,
+    /// How claude is started.
+    pub(crate) claude: Claude,
+    /// The projects it serves.
+    pub(crate) projects: BTreeMap<ProjectName, Project>,
+}
+
+/// How claude is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Claude {
+    /// The program: a path, or a name that PATH has.
+    pub(crate) program: String,
+    /// The model, where claude's own choice is not wanted.
+    pub(crate) model: Option<String>,
+    /// What its environment has beside the allowed names.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// One project on this host.
+#[derive(Clone, Debug)]
+pub(crate) struct Project {
+    /// Where claude works.
+    pub(crate) directory: PathBuf,
+    /// The tools that claude may use, in claude's own words.
+    pub(crate) allow: Vec<String>,
+}
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: Option<String>,
+    state_dir: Option<PathBuf>,
+    slots: Option<u16>,
+    nats_url: Option<String>,
+    http_listen: Option<String>,
+    #[serde(default)]
+    claude: ClaudeFile,
+    #[serde(default)]
+    projects: BTreeMap<String, ProjectFile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClaudeFile {
+    program: Option<String>,
+    model: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProjectFile {
+    directory: PathBuf,
+    allow: Option<Vec<String>>,
+}
+
+const NATS_URL: &str = "nats://127.0.0.1:4222";
+const HTTP_LISTEN: &str = "127.0.0.1:7071";
+const SLOTS: u16 = 4;
+/// More than any host has memory for; it only keeps a slip of the finger from starting a thousand.
+const SLOTS_MAX: u16 = 256;
+
+impl Config {
+    /// Reads and checks the configuration. `host` is the name of this machine.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]; [`ConfigError::Invalid`] lists all problems at once.
+    pub(crate) fn load(
+        named: Option<PathBuf>,
+        env: &Environment,
+        host: &str,
+    ) -> Result<Self, ConfigError> {
+        let path = config::locate(named, FILE, env)?;
+        let file: File = config::read(&path)?;
+        let mut problems = Problems::default();
+        let config = file.check(env, host, &mut problems);
+        problems.none(&path)?;
+        Ok(config.expect("a configuration without problems is whole"))
+    }
+}
+
+impl File {
+    fn check(self, env: &Environment, host: &str, problems: &mut Problems) -> Option<Config> {
+        let over = |name: &str, own: Option<String>| {
+            env.get(name).filter(|value| !value.is_empty()).cloned().or(own)
+        };
+        let name = self.name.unwrap_or_else(|| name_of(host));
+        let name = problems.take("name", name.parse::<RunnerId>());
+        let state_dir = self
+            .state_dir
+            .or_else(|| Some(config::xdg(env, "XDG_STATE_HOME", ".local/state")?.join("runner")));
+        problems.check(state_dir.as_deref().is_some_and(Path::is_absolute), "state_dir", || {
+            "must be an absolute path, or be set by HOME's default".into()
+        });
+        let slots = self.slots.unwrap_or(SLOTS);
+        problems.check((1..=SLOTS_MAX).contains(&slots), "slots", || {
+            format!("must be 1 to {SLOTS_MAX}, is {slots}")
+        });
+        let nats_url = over("NATS_URL", self.nats_url).unwrap_or_else(|| NATS_URL.into());
+        problems.check(nats_url.contains("://"), "nats_url", || {
+            format!("must be like {NATS_URL}, is {nats_url:?}")
+        });
+        let listen = over("HTTP_LISTEN", self.http_listen).unwrap_or_else(|| HTTP_LISTEN.into());
+        let http_listen = problems.take("http_listen", address(&listen));
+        let program = self.claude.program.unwrap_or_else(|| "claude".into());
+        problems.check(!program.trim().is_empty(), "claude.program", || "is empty".into());
+        let claude = Claude { program, model: self.claude.model, env: self.claude.env };
+        let projects = projects(self.projects, problems);
+        Some(Config {
+            name: name?,
+            state_dir: state_dir?,
+            slots,
+            nats_url,
+            http_listen: http_listen?,
+            claude,
+            projects,
+        })
+    }
+}
+
+fn projects(
+    files: BTreeMap<String, ProjectFile>,
+    problems: &mut Problems,
+) -> BTreeMap<ProjectName, Project> {
+    problems.check(!files.is_empty(), "projects", || {
+        "there is none: add [projects.NAME] with its directory".into()
+    });
+    let mut projects = BTreeMap::new();
+    for (name, file) in files {
+        let at = |key: &str| format!("projects.{name}.{key}");
+        problems.check(file.directory.is_absolute(), &at("directory"), || {
+            format!("must be an absolute path, is {}", file.directory.display())
+        });
+        let allow = file.allow.unwrap_or_else(crate::command::default_allow);
+        // A comma separates tools on claude's command line.
+        let odd = |tool: &&String| tool.trim().is_empty() || tool.contains(['\0', '\n']);
+        problems.check(allow.iter().find(odd).is_none(), &at("allow"), || {
+            "holds an empty name, or a line break".into()
+        });
+        if let Some(name) = problems.take(&format!("projects.{name}"), name.parse()) {
+            projects.insert(name, Project { directory: file.directory, allow });
+        }
+    }
+    projects
+}
+
+/// A host's name as a runner's: what does not fit becomes a hyphen.
+fn name_of(host: &str) -> String {
+    let short = host.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let fits = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let name: String = short.chars().map(fits).take(48).collect();
+    let name = name.trim_matches(['-', '_']);
+    if name.is_empty() { "runner".into() } else { name.into() }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text
+        .to_socket_addrs()
+        .map_err(|error| format!("must be like {HTTP_LISTEN}, is {text:?} ({error})"))?;
+    found.next().ok_or_else(|| format!("{text:?} is the name of no host"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, text).unwrap();
+        let env = [("HOME".to_owned(), "/home/ada".to_owned())].into();
+        Config::load(Some(path), &env, "Build-2.example.org")
+    }
+
+    #[test]
+    fn the_smallest_configuration_is_a_project_and_its_directory() {
+        let config = load("[projects.app]\ndirectory = \"/src/app\"").unwrap();
+        assert_eq!(config.name.as_str(), "build-2");
+        assert_eq!(config.state_dir, Path::new("/home/ada/.local/state/holdfast/runner"));
+        assert_eq!(config.slots, SLOTS);
+        assert_eq!(config.claude.program, "claude");
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let text = "name = \"No.1\"\nslots = 0\nstate_dir = \"here\"\n\
+                    [projects.app]\ndirectory = \"src\"\nallow = [\"\"]";
+        let error = load(text).unwrap_err().to_string();
+        for key in ["name: ", "slots: ", "state_dir: ", "app.directory: ", "app.allow: "] {
+            assert!(error.contains(key), "{key:?} is not in\n{error}");
+        }
+    }
+
+    #[test]
+    fn the_example_is_a_configuration() {
+        let config = load(include_str!("../../deploy/runner.example.toml")).unwrap();
+        let allow = &config.projects[&"my-app".parse().unwrap()].allow;
+        assert_eq!(*allow, crate::command::DEFAULT_ALLOW, "the example shows the default");
+    }
+
+    #[test]
+    fn a_strange_host_still_makes_a_name() {
+        for (host, name) in [("MacBook Pro", "macbook-pro"), ("", "runner"), ("--", "runner")] {
+            assert_eq!(name_of(host), name);
+            name.parse::<RunnerId>().unwrap();
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `runner-svc doctor`: what this host needs, a line each: `ok`, or what to do.
+//!
+//! It changes nothing and needs no running service. A person reads it, so it says what it found
+//! and, where that is not enough, the next step.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use platform::doctor::Finding;
+use platform::nats;
+use tokio::process::Command;
+
+use crate::bus::Bus;
+use crate::command::{Settings, for_tmux, passed};
+use crate::config::{Config, Project};
+use crate::tmux::Tmux;
+
+/// How long `claude --version` may take on a busy host.
+const CLAUDE_MAX: Duration = Duration::from_secs(20);
+
+/// Looks at everything.
+pub(crate) async fn examine(config: &Config, env: &BTreeMap<OsString, OsString>) -> Vec<Finding> {
+    let finding = |what: &str, found| Finding::new(what, found);
+    let mut findings = vec![
+        finding("tmux", tmux(env).await),
+        finding("claude", claude(config, env).await),
+        finding("claude's login", login(config, env)),
+        finding("state directory", state_dir(&config.state_dir)),
+    ];
+    for (name, project) in &config.projects {
+        findings.push(finding(&format!("project {name}"), directory(project)));
+    }
+    findings.push(finding("NATS", streams(config).await));
+    findings
+}
+
+async fn tmux(env: &BTreeMap<OsString, OsString>) -> Result<String, String> {
+    let tmux = Tmux::new("holdfast-doctor", "", for_tmux(env));
+    tmux.version().await.map_err(|error| {
+        format!("{:#}. Install tmux and see that it is on the PATH", anyhow::Error::new(error))
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "claude's version is asked here and nowhere else")]
+async fn claude(config: &Config, env: &BTreeMap<OsString, OsString>) -> Result<String, String> {
+    let program = &config.claude.program;
+    let mut command = Command::new(program);
+    let asked = command
+        .arg("--version")
+        .env_clear()
+        .envs(claude_env(config, env))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = match tokio::time::timeout(CLAUDE_MAX, asked).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => {
+            return Err(format!(
+                "`{program}` does not start ({error}). Install it (npm install -g \
+                 @anthropic-ai/claude-code), or name it in claude.program"
+            ));
+        }
+        Err(_) => return Err(format!("`{program} --version` does not end")),
+    };
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() || !said.contains("Claude Code") {
+        return Err(format!("`{program} --version` is not claude's: {}, {said:?}", output.status));
+    }
+    Ok(said)
+}
+
+/// What claude's environment will be.
+fn claude_env(config: &Config, env: &BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {
+    let settings = Settings {
+        program: config.claude.program.clone().into(),
+        model: None,
+        allow: Vec::new(),
+        env: config.claude.env.clone(),
+        cwd: "/".into(),
+    };
+    let session = crate::command::Session::New(uuid::Uuid::nil());
+    crate::command::spec(&settings, session, &passed(env)).env
+}
+
+/// Whether there is something to log in with. Whether Anthropic takes it, only a run can tell.
+fn login(config: &Config, env: &BTreeMap<OsString, OsString>) -> Result<String, String> {
+    let env = claude_env(config, env);
+    let set = |name: &str| env.get(&OsString::from(name)).filter(|value| !value.is_empty());
+    let names = [
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+        "CLAUDE_CODE_USE_BEDROCK",
+        "CLAUDE_CODE_USE_VERTEX",
+    ];
+    if let Some(name) = names.iter().find(|name| set(name).is_some()) {
+        return Ok(format!("by {name}"));
+    }
+    let home = set("HOME").map(|home| Path::new(home).join(".claude"));
+    let folder = set("CLAUDE_CONFIG_DIR").map(|dir| Path::new(dir).to_owned()).or(home);
+    let file = folder.map(|folder| folder.join(".credentials.json"));
+    match file.filter(|file| file.is_file()) {
+        Some(file) => Ok(format!("by {}", file.display())),
+        None => Err("none was found. Run `claude` once as this user and log in, or set \
+                     ANTHROPIC_API_KEY"
+            .into()),
+    }
+}
+
+fn state_dir(dir: &Path) -> Result<String, String> {
+    let cannot = |error| format!("cannot write in {} ({error})", dir.display());
+    std::fs::create_dir_all(dir).map_err(cannot)?;
+    tempfile_in(dir).map_err(cannot)?;
+    Ok(dir.display().to_string())
+}
+
+fn tempfile_in(dir: &Path) -> std::io::Result<()> {
+    let file = dir.join(format!(".doctor-{}", std::process::id()));
+    std::fs::write(&file, b"")?;
+    std::fs::remove_file(&file)
+}
+
+fn directory(project: &Project) -> Result<String, String> {
+    let directory = &project.directory;
+    if !directory.is_dir() {
+        return Err(format!("there is no directory {}", directory.display()));
+    }
+    let git =
+        if directory.join(".git").exists() { "a git repository" } else { "no git repository" };
+    Ok(format!("{}, {git}", directory.display()))
+}
+
+async fn streams(config: &Config) -> Result<String, String> {
+    let chain = |error: anyhow::Error| format!("{error:#}");
+    let link =
+        nats::connect(&config.nats_url, "holdfast-doctor").await.map_err(|e| chain(e.into()))?;
+    let problems = Bus::problems(&link.context, &config.name).await.map_err(chain)?;
+    if problems.is_empty() {
+        return Ok(format!(
+            "{}, nats-server {}",
+            config.nats_url,
+            link.client().server_info().version
+        ));
+    }
+    let todo = format!("run `gateway-svc provision --runner {}`", config.name);
+    Err(format!("{todo}\n        {}", problems.join("\n        ")))
+}

@@ -1,0 +1,107 @@
+//! What an attempt's spool says of the run it belongs to, so that a runner that starts again knows
+//! without asking anybody.
+//!
+//! Two files of the runner's own in the spool: [`HELD`], written with the spool, and [`RESULT`],
+//! written when there is an outcome and before anybody is told. Pure values and their JSON; the
+//! spool does the writing.
+
+use schemas::ids::{Generation, RunId};
+use schemas::record::{Record, State};
+use schemas::request::Request;
+use schemas::streams::RunKey;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The file that says what is held.
+pub(crate) const HELD: &str = "held.json";
+/// The file that says how it ended: a [`State::Ended`] with its answer in full.
+pub(crate) const RESULT: &str = "result.json";
+
+/// One holding of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    /// What was asked.
+    pub(crate) request: Request,
+    /// The record as it was claimed.
+    pub(crate) record: Record,
+    /// The prompt of this attempt.
+    pub(crate) prompt: Prompt,
+    /// The trace that the work belongs to.
+    pub(crate) trace: Option<String>,
+}
+
+/// The line that claude is told first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Prompt {
+    /// The uuid that comes back as its echo.
+    pub(crate) uuid: Uuid,
+    /// Whether an earlier attempt was cut after claude had read the request.
+    pub(crate) after_cut: bool,
+}
+
+/// What is said before the request when an earlier attempt was cut.
+const CUT: &str = "Your work on the request below was cut off before you answered it. Look at what \
+                   is done already, then finish it and answer.\n\n";
+
+impl Held {
+    /// The key of the run's record.
+    pub(crate) fn key(&self) -> RunKey {
+        let Request { project, thread, run, .. } = &self.request;
+        RunKey { project: project.clone(), thread: *thread, run: run.clone() }
+    }
+
+    /// What claude is told.
+    pub(crate) fn prompt_text(&self) -> String {
+        let cut = if self.prompt.after_cut { CUT } else { "" };
+        format!("{cut}{}", self.request.prompt)
+    }
+}
+
+impl Prompt {
+    /// The first prompt of a generation: the same however often it is put.
+    pub(crate) fn first(run: &RunId, generation: Generation) -> Self {
+        Self { uuid: uuid_of(&format!("{run}/{generation}")), after_cut: false }
+    }
+
+    /// The prompt of an attempt that follows one which ended without outcome. A request that claude
+    /// never echoed is put again as it was; one that it did needs a uuid of its own, since claude
+    /// swallows a line whose uuid the session has answered.
+    pub(crate) fn after(&self, run: &RunId, record: &Record, echoed: bool) -> Self {
+        if !echoed {
+            return self.clone();
+        }
+        let name = format!("{run}/{}/{}", record.generation, record.attempt);
+        Self { uuid: uuid_of(&name), after_cut: true }
+    }
+}
+
+/// A uuid that is the same whenever the name is.
+fn uuid_of(name: &str) -> Uuid {
+    let digest = Sha256::digest(name.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    // Version 8: made from something of our own (RFC 9562, section 5.8).
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// The end of a run as [`RESULT`] keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    /// The state to be written.
+    pub(crate) state: State,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_that_claude_never_saw_is_put_again_as_it_was() {
+        let run: RunId = "m7".parse().unwrap();
+        let first = Prompt::first(&run, Generation(1));
+        assert_eq!(first, Prompt::first(&run, Generation(1)));
+        assert_ne!(first.uuid, Prompt::first(&run, Generation(2)).uuid);
+        assert_eq!(first.uuid.get_version_num(), 8);
+    }
+}

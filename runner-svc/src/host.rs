@@ -1,0 +1,111 @@
+//! What every attempt on this host shares: its configuration, its id, and the ends of the streams.
+//!
+//! Made once by `app`; an attempt asks it for what depends on the host. It holds no run.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemas::ids::{Attempt, OwnerToken, SessionId, StateId};
+use schemas::record::{Record, State};
+use schemas::request::Request;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::Left;
+use crate::bus::Bus;
+use crate::command::transcript;
+use crate::command::{Session, Settings, passed, spec};
+use crate::config::{Config, Project};
+use crate::live::Live;
+use crate::spool::{Spec, Subscription, Watcher};
+use crate::tmux::Tmux;
+
+/// How long a change in a spool that nobody told of can stay unseen.
+const LOOK_ANYWAY: Duration = Duration::from_secs(2);
+
+/// What every attempt on this host shares.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// The id of the state directory.
+    pub(crate) state_id: StateId,
+    /// NATS.
+    pub(crate) bus: Bus,
+    /// tmux, on a socket of its own.
+    pub(crate) tmux: Tmux,
+    /// Who tells of changes in spools.
+    pub(crate) watcher: Watcher,
+    /// Where the spools are.
+    pub(crate) spools: PathBuf,
+    /// The runner's own environment, of which claude gets a part.
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    /// What is at work.
+    pub(crate) live: Live,
+    /// When the runner is to end.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Host {
+    /// The record of a run that is claimed for this host.
+    pub(crate) fn claimed(
+        &self,
+        request: &Request,
+        attempt: Attempt,
+        trace: Option<String>,
+    ) -> Record {
+        Record {
+            v: Record::VERSION,
+            run: request.run.clone(),
+            generation: request.generation,
+            attempt,
+            runner: self.config.name.clone(),
+            state_id: self.state_id,
+            owner: OwnerToken::random(),
+            session: request.session,
+            state: State::Claimed,
+            trace,
+        }
+    }
+
+    /// Whether claude resumes the session: where its transcript lies here, and not else.
+    pub(crate) fn session(&self, session: SessionId) -> io::Result<Session> {
+        let id = session.uuid();
+        let mut env = passed(&self.env);
+        env.extend(self.config.claude.env.iter().map(|(name, value)| (name.into(), value.into())));
+        let found = match transcript::projects_dir(&env) {
+            Some(projects) => transcript::find(&projects, id)?,
+            None => None,
+        };
+        Ok(if found.is_some() { Session::Resume(id) } else { Session::New(id) })
+    }
+
+    /// What claude is started with.
+    pub(crate) fn spec(&self, project: &Project, session: Session) -> Spec {
+        let settings = Settings {
+            program: self.config.claude.program.clone().into(),
+            model: self.config.claude.model.clone(),
+            allow: project.allow.clone(),
+            env: self.config.claude.env.clone(),
+            cwd: project.directory.clone(),
+        };
+        spec(&settings, session, &self.env)
+    }
+
+    /// Waits until something may have changed in a spool.
+    pub(crate) async fn changed(&self, changes: &Subscription) -> Result<(), Left> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(Left::Stopping),
+            () = changes.changed() => Ok(()),
+            () = tokio::time::sleep(LOOK_ANYWAY) => Ok(()),
+        }
+    }
+
+    /// Waits, unless the runner is to end.
+    pub(crate) async fn pause(&self, pause: Duration) -> Result<(), Left> {
+        let slept = self.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        slept.ok_or(Left::Stopping)
+    }
+}

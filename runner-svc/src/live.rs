@@ -1,0 +1,66 @@
+//! What this process holds right now: one attempt a run, one at a time in a thread.
+//!
+//! A hint derived from the spools and the records, never the truth: after a restart it is filled
+//! again by adoption, before any work is asked for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use schemas::ids::{RunId, ThreadId};
+use tokio::sync::{OwnedMutexGuard, mpsc};
+
+use crate::bus::Delivery;
+
+/// Deliveries of one run that may wait for its attempt: each replaces the one before.
+const AGAIN_MAX: usize = 4;
+
+/// The runs and threads at work.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    runs: Mutex<HashMap<RunId, mpsc::Sender<Delivery>>>,
+    threads: Mutex<HashMap<ThreadId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Live {
+    /// Passes a delivery on to the attempt that is at work on its run; gives it back when there is
+    /// none.
+    pub(crate) fn pass_on(&self, run: &RunId, delivery: Delivery) -> Option<Delivery> {
+        let mut runs = lock(&self.runs);
+        runs.retain(|_, attempt| !attempt.is_closed());
+        match runs.get(run) {
+            Some(attempt) => {
+                // A full queue holds newer handles than it needs.
+                let _ = attempt.try_send(delivery);
+                None
+            }
+            None => Some(delivery),
+        }
+    }
+
+    /// Notes that a run is at work here. The receiver gets later deliveries of it; the run counts
+    /// as at work until it is dropped.
+    pub(crate) fn hold(&self, run: &RunId) -> mpsc::Receiver<Delivery> {
+        let (sender, receiver) = mpsc::channel(AGAIN_MAX);
+        lock(&self.runs).insert(run.clone(), sender);
+        receiver
+    }
+
+    /// Waits until nothing else is in the thread. The guard is to be kept until claude is gone.
+    pub(crate) async fn enter(&self, thread: ThreadId) -> OwnedMutexGuard<()> {
+        let one = {
+            let mut threads = lock(&self.threads);
+            threads.retain(|_, one| 1 < Arc::strong_count(one));
+            Arc::clone(threads.entry(thread).or_default())
+        };
+        one.lock_owned().await
+    }
+
+    /// How many runs are at work.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.runs).values().filter(|attempt| !attempt.is_closed()).count()
+    }
+}

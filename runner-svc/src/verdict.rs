@@ -1,0 +1,181 @@
+//! How claude ended → the outcome of the run, or another attempt.
+//!
+//! Pure. `is_error` of claude's result decides, not its subtype; a claude that ended without a
+//! result is tried again, except where trying again would end the same way.
+
+use schemas::ids::Attempt;
+use schemas::record::{DENIALS_MAX, Denial, Outcome, State, Text, Usage};
+use schemas::streams::ATTEMPTS_MAX;
+
+use crate::claude::TurnResult;
+use crate::spool::Ending;
+
+/// The most characters of an error that a person is shown.
+const WHY_MAX: usize = 1500;
+/// The most characters of claude's standard error that a person is shown: its end.
+const STDERR_MAX: usize = 600;
+
+/// The end of a run by claude's own result.
+pub(crate) fn of_result(result: &TurnResult) -> State {
+    let denied = result
+        .denials
+        .iter()
+        .take(DENIALS_MAX)
+        .map(|denial| Denial { tool: denial.tool_name.clone(), object: denial.object.clone() })
+        .collect();
+    let outcome = if result.is_error {
+        Outcome::Failed { why: why(result), denied }
+    } else {
+        Outcome::Answered { answer: Text::Inline(result.text.clone()), denied }
+    };
+    State::Ended { outcome, usage: Some(usage(result)) }
+}
+
+fn why(result: &TurnResult) -> String {
+    let text = result.text.trim();
+    if text.is_empty() {
+        return format!("claude ended with {}", result.subtype);
+    }
+    head(text, WHY_MAX)
+}
+
+fn usage(result: &TurnResult) -> Usage {
+    Usage {
+        duration_ms: result.duration_ms,
+        cost_usd: result.total_cost_usd,
+        turns: u32::try_from(result.turns).unwrap_or(u32::MAX),
+        input_tokens: result.usage.input,
+        output_tokens: result.usage.output,
+    }
+}
+
+/// The end of a run that never got to claude.
+pub(crate) fn failed(why: impl Into<String>) -> State {
+    State::Ended { outcome: Outcome::Failed { why: why.into(), denied: Vec::new() }, usage: None }
+}
+
+/// The end of a run that somebody stopped.
+pub(crate) fn stopped(by: String) -> State {
+    State::Ended { outcome: Outcome::Stopped { by }, usage: None }
+}
+
+/// What is known of a claude that ended without an outcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Death<'a> {
+    /// How it ended.
+    pub(crate) ending: &'a Ending,
+    /// Its last result, which was no outcome.
+    pub(crate) result: Option<&'a TurnResult>,
+    /// What it wrote to standard error.
+    pub(crate) stderr: &'a str,
+    /// Whether it said anything in its own protocol.
+    pub(crate) spoke: bool,
+}
+
+/// What follows a death.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum After {
+    /// Another attempt.
+    Again,
+    /// No more of them: the end of the run.
+    Over(State),
+}
+
+/// Decides.
+pub(crate) fn after(attempt: Attempt, program: &str, death: Death<'_>) -> After {
+    match death.ending {
+        Ending::NotStarted(why) => After::Over(failed(format!("`{program}` did not start: {why}"))),
+        Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_) if attempt.0 < ATTEMPTS_MAX => {
+            After::Again
+        }
+        Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_) => {
+            After::Over(failed(describe(attempt, program, death)))
+        }
+    }
+}
+
+/// Says how it died, as the person and the log are told.
+pub(crate) fn describe(attempt: Attempt, program: &str, death: Death<'_>) -> String {
+    let how = match death.ending {
+        Ending::Code(code) => format!("ended with code {code}"),
+        Ending::Signal(signal) => format!("was ended by signal {signal}"),
+        Ending::NotStarted(why) => format!("did not start: {why}"),
+        Ending::KeeperDied(why) => format!("was lost: {why}"),
+    };
+    let mut text = format!("`{program}` {how} before it answered");
+    if !death.spoke {
+        text.push_str(" (and said nothing that claude would say)");
+    }
+    if 1 < attempt.0 {
+        text.push_str(&format!(", {attempt} times"));
+    }
+    text.push('.');
+    let said = death.result.map(why).unwrap_or_default();
+    let stderr = tail(death.stderr.trim(), STDERR_MAX);
+    for more in [said, stderr].iter().filter(|more| !more.is_empty()) {
+        text.push_str(&format!("\n```\n{}\n```", more.replace("```", "'''")));
+    }
+    text
+}
+
+fn head(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+fn tail(text: &str, max: usize) -> String {
+    let count = text.chars().count();
+    if count <= max {
+        return text.to_owned();
+    }
+    format!("…{}", text.chars().skip(count - max).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(is_error: bool, text: &str) -> TurnResult {
+        let subtype = "success".into();
+        TurnResult { is_error, text: text.into(), subtype, ..TurnResult::default() }
+    }
+
+    #[test]
+    fn is_error_decides_and_not_the_subtype() {
+        let State::Ended { outcome, .. } = of_result(&result(true, "API Error: 400")) else {
+            panic!("no end")
+        };
+        assert_eq!(outcome, Outcome::Failed { why: "API Error: 400".into(), denied: Vec::new() });
+        let State::Ended { outcome, .. } = of_result(&result(false, "4")) else { panic!("no end") };
+        assert!(matches!(outcome, Outcome::Answered { .. }));
+    }
+
+    fn death(ending: &Ending) -> Death<'_> {
+        Death { ending, result: None, stderr: "boom\n", spoke: false }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_not_tried_again() {
+        let ending = Ending::NotStarted("No such file".into());
+        let After::Over(State::Ended { outcome, .. }) = after(Attempt(1), "claude", death(&ending))
+        else {
+            panic!("it was tried again")
+        };
+        let why = "`claude` did not start: No such file".into();
+        assert_eq!(outcome, Outcome::Failed { why, denied: Vec::new() });
+    }
+
+    #[test]
+    fn a_death_is_tried_again_and_the_last_one_is_told() {
+        let ending = Ending::Code(3);
+        assert_eq!(after(Attempt(1), "claude", death(&ending)), After::Again);
+        let After::Over(State::Ended { outcome: Outcome::Failed { why, .. }, .. }) =
+            after(Attempt(ATTEMPTS_MAX), "claude", death(&ending))
+        else {
+            panic!("it was tried again")
+        };
+        assert!(why.contains("ended with code 3") && why.contains("boom"), "{why}");
+    }
+}
