@@ -25,7 +25,6 @@ use tracing::Instrument;
 
 use crate::bus::{BusError, Cas, Delivery, Hints};
 use crate::claims::{Claim, decide};
-use crate::claude::told;
 use crate::held::{Ended, HELD, Held, Prompt, RESULT};
 use crate::host::Host;
 use crate::spool::{Closing, Graces, KeeperState, Spool};
@@ -230,11 +229,7 @@ impl Work {
 
     /// Tells claude the request and starts its keeper.
     async fn open(&self, spool: &Spool) -> Result<(), Refused> {
-        let line = told::user(
-            self.held.prompt.uuid,
-            self.held.request.session.uuid(),
-            &self.held.prompt_text(),
-        );
+        let line = self.held.line(&self.held.prompt);
         spool.put_line(FIRST_SEQ, &line).map_err(Refused::trouble)?;
         let name = session_name(&self.held);
         let tmux = &self.host.tmux;

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::claude::told;
+
 /// The file that says what is held.
 pub(crate) const HELD: &str = "held.json";
 /// The file that says how it ended: a [`State::Ended`] with its answer in full.
@@ -51,10 +53,11 @@ impl Held {
         RunKey { project: project.clone(), thread: *thread, run: run.clone() }
     }
 
-    /// What claude is told.
-    pub(crate) fn prompt_text(&self) -> String {
-        let cut = if self.prompt.after_cut { CUT } else { "" };
-        format!("{cut}{}", self.request.prompt)
+    /// The line that claude is told for a prompt.
+    pub(crate) fn line(&self, prompt: &Prompt) -> String {
+        let cut = if prompt.after_cut { CUT } else { "" };
+        let text = format!("{cut}{}", self.request.prompt);
+        told::user(prompt.uuid, self.request.session.uuid(), &text)
     }
 }
 

@@ -106,16 +106,14 @@ pub(crate) fn describe(attempt: Attempt, program: &str, death: Death<'_>) -> Str
     if !death.spoke {
         text.push_str(" (and said nothing that claude would say)");
     }
-    if 1 < attempt.0 {
-        text.push_str(&format!(", {attempt} times"));
-    }
-    text.push('.');
+    let times = if 1 < attempt.0 { format!(", {attempt} times.") } else { ".".into() };
+    text.push_str(&times);
     let said = death.result.map(why).unwrap_or_default();
     let stderr = tail(death.stderr.trim(), STDERR_MAX);
-    for more in [said, stderr].iter().filter(|more| !more.is_empty()) {
-        text.push_str(&format!("\n```\n{}\n```", more.replace("```", "'''")));
-    }
-    text
+    let quoted = |more: &String| format!("\n```\n{}\n```", more.replace("```", "'''"));
+    let more =
+        [said, stderr].iter().filter(|more| !more.is_empty()).map(quoted).collect::<String>();
+    text + &more
 }
 
 fn head(text: &str, max: usize) -> String {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Left, Result, Work, cas, hints, stopped_by, trouble};
 use crate::bus::Hints;
-use crate::claude::{Event, Progress, TurnResult, told};
+use crate::claude::{Event, LineState, Progress, TurnResult, told};
 use crate::spool::{Ending, EntryKind, Journal, KeeperState, Line, Spool, Subscription};
 use crate::verdict::Death;
 
@@ -211,6 +211,7 @@ impl<'a> Follow<'a> {
             }
         }
         self.answer()?;
+        self.ask_again()?;
         if self.progress.init().is_some() {
             self.say_running().await?;
         }
@@ -229,6 +230,22 @@ impl<'a> Follow<'a> {
         Ok(())
     }
 
+    /// Puts the request again when the session had answered its uuid before: claude swallows such a
+    /// line. It happens when an attempt was lost together with its spool.
+    fn ask_again(&mut self) -> Result<()> {
+        let held = &self.work.held;
+        if self.progress.line_state(held.prompt.uuid) != Some(LineState::AnsweredBefore) {
+            return Ok(());
+        }
+        let again = held.prompt.after(&held.request.run, &held.record, true);
+        if self.progress.line_state(again.uuid).is_some() {
+            return Ok(());
+        }
+        tracing::warn!(run = %held.request.run, "claude has seen this before; it is asked again");
+        let line = held.line(&again);
+        self.tell(&line)
+    }
+
     /// Writes once that claude was seen.
     async fn say_running(&mut self) -> Result<()> {
         let work = &mut *self.work;
@@ -242,7 +259,6 @@ impl<'a> Follow<'a> {
     }
 
     fn dead(&self, ending: Ending) -> Result<Dead> {
-        use crate::claude::LineState;
         let state = self.progress.line_state(self.work.held.prompt.uuid);
         Ok(Dead {
             ending,

@@ -1,1 +1,56 @@
-//! stub
+//! The world of a story: real servers and services, Discord and Anthropic simulated, in one folder.
+//!
+//! ```no_run
+//! # async fn story() -> anyhow::Result<()> {
+//! let world = harness::World::start().await?;
+//! let question = world.say("say hello")?;
+//! question.is_seen().await?;
+//! assert!(question.answer().await?.contains("hello"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`World`] is a [`Stack`] (nats-server, gateway, runner: the built programs, started as a
+//! person would start them) between two simulators, and the words that a story is told in. The
+//! same parts make `holdfast-up`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `world.rs`, `builder.rs`, `question.rs`, `ledger.rs` | what a story says and sees |
+//! | `ending.rs` | what a story must not leave behind |
+//! | `stack.rs`, `settings.rs`, `nats.rs` | the three servers, and the configuration written for them |
+//! | `service.rs`, `sweeper.rs`, `processes.rs` | one child; who ends all children when we are killed; who is still there |
+//! | `programs.rs`, `ports.rs`, `ready.rs`, `project.rs`, `folder.rs` | where programs and files are, free ports, health pages, a project to work in |
+//!
+//! It depends on the built binaries and never on a service's library. It looks for no program
+//! beyond those it is told of, talks to loopback alone, and writes only into its own folder.
+
+pub mod builder;
+mod ending;
+mod folder;
+mod ledger;
+mod nats;
+mod ports;
+pub mod processes;
+mod programs;
+pub mod project;
+mod question;
+mod ready;
+mod service;
+mod settings;
+mod stack;
+pub mod sweeper;
+mod world;
+
+pub use anthropic_sim::{self, Sim as Anthropic};
+pub use builder::{Builder, Claude, Content, People};
+pub use discord_sim::{self, Discord};
+pub use folder::Folder;
+pub use ledger::{Ledger, Noted};
+pub use ports::{free_port, is_free};
+pub use programs::{built, claude, nats_server, on_path};
+pub use question::Question;
+pub use service::{Environment, Plan, Service};
+pub use settings::{ClaudeSettings, Configs, DiscordSettings, ProjectSettings, Settings};
+pub use stack::{Environments, Ports, Stack};
+pub use world::{PATIENCE, World};

@@ -1,2 +1,16 @@
-//! stub
-fn main() {}
+//! What a user would notice: one test binary, a file for each subject, a fact for each name.
+//!
+//! A story acts as a person in Discord and looks at what a person sees. It names no type of a
+//! service, never sleeps, and leaves nothing behind: the harness looks after that.
+
+mod answers;
+mod broken;
+mod config;
+mod doctor;
+mod long;
+mod refused;
+mod restarts;
+mod same_events;
+mod secrets;
+mod unchanged;
+mod watching;

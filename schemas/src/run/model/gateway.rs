@@ -1,7 +1,7 @@
 //! The gateway: publisher, feed, poster, and what a person decides.
 
 use super::super::{Fact, Phase, Run, Step};
-use super::world::{Decision, Outcome, World};
+use super::world::{Decision, Gateway, Outcome, Record, World};
 use super::{Action, Mutation, Protocol};
 use crate::ids::Generation;
 
@@ -16,8 +16,12 @@ impl Protocol {
                 actions.push(Action::Publish(generation));
             }
         }
-        actions.extend((0..world.runs.len()).map(Action::Fold));
-        actions.extend((gateway.heard.len()..gateway.rows.len()).map(|_| Action::Post));
+        let revisions = 0..world.runs.len();
+        let counts = |revision: &usize| self.counts(world, &world.runs[*revision]);
+        actions.extend(revisions.filter(counts).map(Action::Fold));
+        if gateway.heard.len() < gateway.rows.len() {
+            actions.push(Action::Post);
+        }
         if now.0 < self.generations {
             if matches!(gateway.outcome, None | Some(Outcome::Failed(_))) {
                 actions.push(Action::Decide(Decision::Retry));
@@ -29,42 +33,37 @@ impl Protocol {
         }
     }
 
-    /// Whether a record from the feed would change the store.
-    fn follows(&self, run: Run, fact: Fact) -> bool {
-        let run = match run {
-            Run::Held(held)
-                if self.mutation == Mutation::FirstOutcomeNotFinal
-                    && held.phase == Phase::Ended =>
-            {
+    /// Whether a record from the feed changes the store: the rule of the store's own `fold`.
+    fn counts(&self, world: &World, record: &Record) -> bool {
+        let Gateway { run, outcome, .. } = &world.gateway;
+        let fact = record.fact();
+        let run = match (self.mutation, *run) {
+            (Mutation::FoldWithoutStep, run) => return run != Run::Held(fact),
+            (Mutation::FirstOutcomeNotFinal, Run::Held(held)) if held.phase == Phase::Ended => {
                 Run::Held(Fact { phase: Phase::Running, ..held })
             }
-            Run::Released(_) | Run::Held(_) => run,
+            (_, run) if outcome.is_none() => run,
+            _ => return false,
         };
-        self.mutation == Mutation::FoldWithoutStep || matches!(run.step(fact), Step::Moved(_))
+        run.generation() == fact.generation && matches!(run.step(fact), Step::Moved(_))
     }
+}
 
-    /// Folds one revision of RUNS, as the feed brings it: any, at any time, any number of times.
-    pub(super) fn fold(&self, world: &mut World, revision: usize) {
-        let record = world.runs[revision];
-        let fact = record.fact();
-        let gateway = &mut world.gateway;
-        let released = gateway.outcome.is_none()
-            || matches!(
-                self.mutation,
-                Mutation::FirstOutcomeNotFinal | Mutation::FoldWithoutStep
-            );
-        if !released || gateway.run.generation() != fact.generation {
-            return;
-        }
-        if !self.follows(gateway.run, fact) {
-            return;
-        }
-        gateway.run = Run::Held(fact);
-        gateway.outcome = record.outcome();
-        if let Some(outcome) = record.outcome() {
-            put_row(world, outcome);
-        }
+/// Folds one revision of RUNS, as the feed brings it: any, at any time, any number of times.
+pub(super) fn fold(world: &mut World, revision: usize) {
+    let record = world.runs[revision];
+    world.gateway.run = Run::Held(record.fact());
+    world.gateway.outcome = record.outcome();
+    if let Some(outcome) = record.outcome() {
+        put_row(world, outcome);
     }
+}
+
+/// Puts the next row into Discord. A row that is put twice is there once, by its nonce.
+pub(super) fn post(world: &mut World) {
+    let gateway = &mut world.gateway;
+    let next = gateway.rows[gateway.heard.len()];
+    gateway.heard.push(next);
 }
 
 /// A new generation, in one transaction.

@@ -84,7 +84,7 @@ impl Protocol {
             let here = generations.filter(|generation| self.reaches(world, me, *generation));
             actions.extend(here.map(|generation| Action::Deliver(me, generation)));
         }
-        if runner.process != Process::Down {
+        if !matches!(runner.process, Process::Down | Process::Idle) {
             actions.push(Action::Kill(me));
         }
         if runner.spool.is_some() {
@@ -164,9 +164,9 @@ impl Protocol {
             Process::Writing(Write { record, over: revision, unsure: false, handle })
         };
         match world.runners[me].spool {
-            None => world.runners[me].spool = Some(Spool::new(held)),
+            None => self.prepare(world, me, held),
             Some(spool) if spool.held != held && self.mutation == Mutation::SpawnBesideOld => {
-                world.runners[me].spool = Some(Spool::new(held));
+                self.prepare(world, me, held);
             }
             Some(spool) if spool.held != held => world.runners[me].clear(),
             Some(Spool { result: Some(outcome), .. }) => {
@@ -204,7 +204,10 @@ impl Protocol {
     /// The compare-and-set times out. It is on its way, or was refused.
     pub(super) fn silence(&self, world: &mut World, me: usize) {
         let Process::Writing(mut write) = world.runners[me].process else { return };
-        if write.over == world.revision() && !world.late.contains(&write.record) {
+        if write.over == world.revision()
+            && world.late.len() < self.late
+            && !world.late.contains(&write.record)
+        {
             world.late.push(write.record);
         }
         write.unsure = true;
@@ -257,25 +260,26 @@ impl Protocol {
         }
     }
 
-    /// A keeper comes up, and starts claude unless its lease is over.
-    pub(super) fn keeper_starts(&self, world: &mut World, me: usize) {
-        let fenced = world.runners[me].lease_over && self.mutation != Mutation::TakeoverBeforeFence;
+    /// Writes the spool of a holding. A keeper that finds its deadline passed starts nothing.
+    fn prepare(&self, world: &mut World, me: usize, held: Held) {
         let runner = &mut world.runners[me];
-        let Some(spool) = &mut runner.spool else { return };
-        if fenced {
-            spool.keeper = Keeper::Gone;
-        } else {
-            spool.keeper = Keeper::Alive;
-            runner.alive.push(spool.held);
-        }
+        let fenced = runner.lease_over && self.mutation != Mutation::TakeoverBeforeFence;
+        let keeper = if fenced { Keeper::Gone } else { Keeper::Unused };
+        runner.spool = Some(Spool { held, keeper, result: None });
     }
 
-    /// Nobody renewed the record for long: the keeper has ended claude, the others may take over.
+    /// Nobody renewed the record for long: what lives of it was ended by its keeper, what comes
+    /// late finds its deadline passed, and the others may take over.
     pub(super) fn lease_runs_out(&self, world: &mut World, me: usize) {
-        world.runners[me].lease_over = true;
-        if self.mutation != Mutation::TakeoverBeforeFence {
-            claude_dies(world, me);
+        let runner = &mut world.runners[me];
+        runner.lease_over = true;
+        if self.mutation == Mutation::TakeoverBeforeFence {
+            return;
         }
+        if let Some(spool) = &mut runner.spool {
+            spool.keeper = Keeper::Gone;
+        }
+        runner.alive.clear();
     }
 }
 
@@ -317,6 +321,15 @@ pub(super) fn finish(world: &mut World, me: usize, ack: bool) {
     }
     world.runners[me].clear();
     world.runners[me].process = Process::Idle;
+}
+
+/// A keeper comes up, and starts claude.
+pub(super) fn keeper_starts(world: &mut World, me: usize) {
+    let runner = &mut world.runners[me];
+    if let Some(spool) = &mut runner.spool {
+        spool.keeper = Keeper::Alive;
+        runner.alive.push(spool.held);
+    }
 }
 
 /// claude says its result.

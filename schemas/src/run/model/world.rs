@@ -147,13 +147,6 @@ pub(super) struct World {
     pub(super) bad_ack: bool,
 }
 
-impl Held {
-    /// Whether it was made after the other one: a later generation, or a later attempt of it.
-    pub(super) fn later(self, other: Held) -> bool {
-        (other.generation, other.attempt) < (self.generation, self.attempt)
-    }
-}
-
 impl Outcome {
     /// The generation whose work it is.
     pub(super) fn made_in(self) -> Generation {
@@ -194,12 +187,6 @@ fn owner(token: u8) -> OwnerToken {
         (0..=u8::MAX).map(|n| name(n).parse().expect("it is a UUID")).collect()
     });
     OWNERS[usize::from(token)]
-}
-
-impl Spool {
-    pub(super) fn new(held: Held) -> Self {
-        Self { held, keeper: Keeper::Unused, result: None }
-    }
 }
 
 impl Runner {
