@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use async_nats::jetstream::Context;
-use backon::{ExponentialBuilder, Retryable};
 use platform::health::{self, Readiness};
-use platform::nats::{self, Link, NatsError};
+use platform::nats;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -26,8 +25,6 @@ use crate::{discord, feed, poster, presence, publisher, typing};
 
 /// Events that may wait between Discord and the store.
 const EVENTS_MAX: usize = 1024;
-/// The longest pause between two tries to reach a server that is away at start.
-const PAUSE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Serves until `stop`, or until Discord lets the bot in no more.
 ///
@@ -71,7 +68,7 @@ async fn start(
 ) -> anyhow::Result<()> {
     let store = Store::open(&config.database_url).await?;
     readiness.ready("store");
-    let link = connect(&config.nats_url, readiness).await?;
+    let link = nats::connect_patiently(&config.nats_url, "holdfast-gateway", readiness).await?;
     let bus = Bus::attach(link.clone()).await?;
     same_bus(&store, &link.context).await?;
     readiness.ready("nats");
@@ -137,21 +134,6 @@ pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
     store.note(BUS, &is).await?;
     tracing::info!(streams = is, "accepted");
     Ok(())
-}
-
-/// Connects to NATS, however long it is away; a server that is too old is no matter of waiting.
-async fn connect(url: &str, readiness: &Readiness) -> Result<Link, NatsError> {
-    let pauses =
-        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
-    (|| nats::connect(url, "holdfast-gateway"))
-        .retry(pauses)
-        .when(|error| matches!(error, NatsError::Unreachable { .. }))
-        .notify(|error, pause| {
-            let why = format!("{:#}", anyhow::Error::msg(error.to_string()));
-            tracing::warn!(why, pause_ms = pause.as_millis(), "trying again");
-            readiness.not_ready("nats", why);
-        })
-        .await
 }
 
 /// Makes the streams, and says what it made.

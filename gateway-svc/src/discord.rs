@@ -146,6 +146,20 @@ impl Discord {
         Ok(heard)
     }
 
+    /// A message as it is now; `None`: it was deleted.
+    pub(crate) async fn message(
+        &self,
+        channel: ChannelId,
+        message: MessageId,
+    ) -> Result<Option<Heard>> {
+        let message = discord::MessageId::new(message.get());
+        match self.http.get_message(to(channel), message).await.map_err(DiscordError::from) {
+            Ok(message) => heard(&message).map(Some),
+            Err(DiscordError::Refused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The newest message of a channel, if it has one.
     pub(crate) async fn newest(&self, channel: ChannelId) -> Result<Option<MessageId>> {
         let messages = self.http.get_messages(to(channel), None, Some(1)).await?;

@@ -31,6 +31,8 @@ const EVERY: Duration = Duration::from_secs(180);
 const THREADS_FOR_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// How far a cursor stays behind the present.
 const BEHIND_MS: i64 = 2 * 60 * 1000;
+/// How long a thread that cannot be read holds its newer runs back.
+const BACKFILL_MAX_MS: i64 = 2 * 60 * 1000;
 /// Places that are remembered as being none of ours.
 const STRANGERS_MAX: usize = 10_000;
 /// How often a file is fetched before the person is told.
@@ -87,9 +89,11 @@ impl Hearing {
                 () = stop.cancelled() => return,
                 event = events.recv() => match event {
                     Some(Event::Connected) => {
-                        self.catch_up().await;
+                        self.begin_session().await;
                         self.readiness.ready("discord");
                     }
+                    Some(Event::Edited(channel, message)) => self.edited(channel, message).await,
+                    Some(Event::Deleted(message)) => self.deleted(message).await,
                     Some(Event::Message(heard)) => self.hear(&heard).await,
                     Some(Event::Pressed(pressed)) => self.orders.pressed(&pressed).await,
                     Some(Event::Reacted(reacted)) => self.orders.reacted(&reacted).await,
@@ -250,6 +254,63 @@ impl Hearing {
         }
     }
 
+    /// A session began: until a thread was read, nothing newer in it is released.
+    async fn begin_session(&mut self) {
+        if let Err(error) = self.store.close_gates(now_ms() + BACKFILL_MAX_MS).await {
+            tracing::error!(error = ?error, "the gates stay open");
+        }
+        let waiting = self.store.waiting().await.unwrap_or_else(|error| {
+            tracing::warn!(error = ?error, "what waits was not read again");
+            Vec::new()
+        });
+        for run in waiting {
+            self.edited(run.channel, run.message).await;
+        }
+        self.catch_up().await;
+    }
+
+    async fn open_gate(&self, thread: ChannelId) -> anyhow::Result<()> {
+        let thread: ThreadId = thread.get().to_string().parse()?;
+        self.store.open_gate(thread, now_ms()).await?;
+        self.signals.released.notify_one();
+        Ok(())
+    }
+
+    /// A message was edited, or may have been: a run that waits takes its new text.
+    async fn edited(&self, channel: ChannelId, message: MessageId) {
+        let run = RunId::from(message);
+        let edited = async {
+            let waiting = self.store.waiting_run(&run).await?;
+            let Some(waiting) = waiting else { return anyhow::Ok(()) };
+            let Some(heard) = self.discord.message(channel, message).await? else {
+                self.deleted(message).await;
+                return Ok(());
+            };
+            match self.prompt(&heard).await {
+                Ok(prompt) if prompt == waiting.prompt => {}
+                Ok(prompt) => {
+                    let taken = self.store.rewrite(&run, &prompt).await?;
+                    tracing::info!(%run, taken, "was edited while it waited");
+                }
+                Err(line) => tracing::info!(%run, line, "keeps its text"),
+            }
+            Ok(())
+        };
+        if let Err(error) = edited.await {
+            tracing::warn!(%run, error = format!("{error:#}"), "an edit was not taken");
+        }
+    }
+
+    /// A message was deleted: a run that waits is dropped.
+    async fn deleted(&self, message: MessageId) {
+        let run = RunId::from(message);
+        match self.store.drop_waiting(&run, now_ms()).await {
+            Ok(true) => tracing::info!(%run, "was deleted while it waited, and is dropped"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%run, error = ?error, "was not dropped"),
+        }
+    }
+
     /// Reads what was missed, in every mapped channel and every live thread.
     async fn catch_up(&mut self) {
         let channels: Vec<ChannelId> = self.routes.channels().map(|(channel, _)| channel).collect();
@@ -268,8 +329,11 @@ impl Hearing {
             }
             let read =
                 self.read(cursor, |store, cursor| async move { store.read_thread(cursor).await });
+            let thread = cursor.place;
             if let Err(error) = read.await {
-                tracing::warn!(thread = %cursor.place, error = format!("{error:#}"), "was not read");
+                tracing::warn!(%thread, error = format!("{error:#}"), "was not read");
+            } else if let Err(error) = self.open_gate(thread).await {
+                tracing::warn!(%thread, error = format!("{error:#}"), "was not released");
             }
         }
     }

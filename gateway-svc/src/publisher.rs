@@ -41,6 +41,7 @@ pub(crate) async fn run(
 }
 
 async fn reconcile(store: &Store, bus: &Bus, folder: &Folder) -> anyhow::Result<()> {
+    store.release_due(now_ms()).await?;
     for released in store.released().await? {
         let run = released.request.run.clone();
         if let Err(error) = one(store, bus, folder, &released).await {

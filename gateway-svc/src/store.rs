@@ -8,6 +8,7 @@
 mod orders;
 mod outbox;
 mod runs;
+mod waiting;
 
 use std::path::Path;
 use std::time::Duration;

@@ -4,6 +4,7 @@
 //! `gateway-svc provision` makes or changes streams; a service calls [`differences`] and refuses
 //! to start when there are any. Every call has a time-out, and no message is read or written here.
 
+use std::error::Error as _;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -11,16 +12,21 @@ use async_nats::header::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, Context, stream};
 use async_nats::{Client, ConnectOptions, Event};
+use backon::{ExponentialBuilder, Retryable};
 use schemas::streams::{self, ConsumerSpec, Kind, StreamSpec};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::health::Readiness;
 use crate::telemetry::TRACEPARENT;
 
 /// How long one request may take before its fate counts as unknown.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A dead peer is noticed after about three of these (measured with async-nats 0.51).
 const PING_EVERY: Duration = Duration::from_secs(10);
+
+/// The longest pause between two tries to reach a server that is away at start.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Why the server cannot be used.
 #[derive(Debug, Error)]
@@ -89,6 +95,31 @@ pub async fn connect(url: &str, name: &str) -> Result<Link, NatsError> {
         .ack_timeout(REQUEST_TIMEOUT)
         .build(client);
     Ok(Link { context, connects })
+}
+
+/// Connects, however long the server is away, saying in `/readyz` why it waits. A server that is too
+/// old is no matter of waiting.
+///
+/// # Errors
+///
+/// [`NatsError::TooOld`].
+pub async fn connect_patiently(
+    url: &str,
+    name: &str,
+    readiness: &Readiness,
+) -> Result<Link, NatsError> {
+    let pauses =
+        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
+    (|| connect(url, name))
+        .retry(pauses)
+        .when(|error| matches!(error, NatsError::Unreachable { .. }))
+        .notify(|error, pause| {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            let why = format!("{error}{cause}");
+            tracing::warn!(why, pause_ms = pause.as_millis(), "trying again");
+            readiness.not_ready("nats", why);
+        })
+        .await
 }
 
 fn log(event: &Event) {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use platform::health::{self, Readiness};
-use platform::nats::{self, Link, NatsError};
+use platform::nats;
 use schemas::ids::StateId;
 use schemas::presence::Presence;
 use schemas::streams::PRESENCE_EVERY;
@@ -95,7 +95,7 @@ async fn work(
             readiness.not_ready("tmux", why);
         }
     }
-    let link = connect(&config.nats_url, readiness).await?;
+    let link = nats::connect_patiently(&config.nats_url, "holdfast-runner", readiness).await?;
     let bus = Bus::attach(link.clone(), &config.name).await?;
     let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
     anyhow::ensure!(
@@ -212,18 +212,4 @@ async fn presence(host: Arc<Host>) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Connects to NATS, however long it is away; a server that is too old is no matter of waiting.
-async fn connect(url: &str, readiness: &Readiness) -> Result<Link, NatsError> {
-    let pauses =
-        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
-    (|| nats::connect(url, "holdfast-runner"))
-        .retry(pauses)
-        .when(|error| matches!(error, NatsError::Unreachable { .. }))
-        .notify(|error, pause| {
-            tracing::warn!(%error, pause_ms = pause.as_millis(), "trying again");
-            readiness.not_ready("nats", error.to_string());
-        })
-        .await
 }

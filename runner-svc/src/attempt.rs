@@ -27,7 +27,7 @@ use crate::bus::{BusError, Cas, Delivery, Hints};
 use crate::claims::{Claim, decide};
 use crate::held::{Ended, HELD, Held, Prompt, RESULT};
 use crate::host::Host;
-use crate::spool::{Closing, Graces, KeeperState, Spool};
+use crate::spool::{Closing, Graces, KeeperState, Spool, SpoolError};
 use crate::verdict::{self, After, failed};
 use follow::{Follow, Followed};
 
@@ -221,8 +221,8 @@ impl Work {
         let spec = self.host.spec(project, session);
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
         let owner = self.held.record.owner.to_string();
-        let spool = Spool::create(&self.host.spools, &owner, &spec, &[(HELD, &held)])
-            .map_err(Refused::trouble)?;
+        let make = || Spool::create(&self.host.spools, &owner, &spec, &[(HELD, &held)]);
+        let spool = on_disk(make).map_err(Refused::Left)?;
         self.open(&spool).await?;
         Ok(spool)
     }
@@ -230,7 +230,7 @@ impl Work {
     /// Tells claude the request and starts its keeper.
     async fn open(&self, spool: &Spool) -> Result<(), Refused> {
         let line = self.held.line(&self.held.prompt);
-        spool.put_line(FIRST_SEQ, &line).map_err(Refused::trouble)?;
+        on_disk(|| spool.put_line(FIRST_SEQ, &line)).map_err(Refused::Left)?;
         let name = session_name(&self.held);
         let tmux = &self.host.tmux;
         let opened = match tmux.version().await {
@@ -272,7 +272,7 @@ impl Work {
                 Ok(Next::Over(state)) => {
                     let ended = Ended { state };
                     let text = serde_json::to_vec(&ended).map_err(trouble)?;
-                    spool.write_file(RESULT, &text).map_err(trouble)?;
+                    on_disk(|| spool.write_file(RESULT, &text))?;
                     return self.finish(spool, &ended.state).await;
                 }
                 Ok(Next::Again { echoed }) => spool = self.again(spool, echoed).await?,
@@ -410,6 +410,11 @@ fn trouble(error: impl Into<anyhow::Error>) -> Left {
     Left::Trouble(error.into())
 }
 
+/// Writes to a spool, which waits for the disk: not at the cost of the other attempts.
+fn on_disk<T>(write: impl FnOnce() -> Result<T, SpoolError>) -> Result<T> {
+    tokio::task::block_in_place(write).map_err(trouble)
+}
+
 fn key_of(request: &Request) -> RunKey {
     let Request { project, thread, run, .. } = request;
     RunKey { project: project.clone(), thread: *thread, run: run.clone() }
@@ -490,14 +495,14 @@ async fn cas(host: &Host, key: &RunKey, record: &Record, over: u64) -> Result<u6
 /// Ends a claude that has answered: stdin, TERM, KILL. Returns when nothing of it is left.
 async fn end(host: &Host, spool: &Spool) -> Result<()> {
     let seq = next_seq(spool)?;
-    spool.put_end(seq, GRACES).map_err(trouble)?;
+    on_disk(|| spool.put_end(seq, GRACES))?;
     gone(host, spool).await
 }
 
 /// Ends a claude that is not to answer any more: TERM, so that its session can be resumed, KILL.
 async fn stop(host: &Host, spool: &Spool) -> Result<()> {
     let seq = next_seq(spool)?;
-    spool.put_kill(seq, GRACES).map_err(trouble)?;
+    on_disk(|| spool.put_kill(seq, GRACES))?;
     gone(host, spool).await
 }
 
@@ -524,5 +529,5 @@ fn next_seq(spool: &Spool) -> Result<u32> {
 /// Removes a spool whose claude is gone for good.
 async fn sweep(host: &Host, spool: Spool) -> Result<()> {
     gone(host, &spool).await?;
-    spool.remove().map_err(trouble)
+    on_disk(|| spool.remove())
 }

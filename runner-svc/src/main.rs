@@ -67,6 +67,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Before the command line is parsed: a keeper lives as long as claude, and stays small.
+    if let Some((run, dir)) = in_tmux() {
+        return run(&dir);
+    }
     let cli = Cli::parse();
     let ended = match cli.command {
         Command::Keep { dir } => return keeper::run(&dir),
@@ -83,6 +87,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What runs in a window of tmux.
+type InTmux = fn(&std::path::Path) -> ExitCode;
+
+/// `keep DIR` or `watch DIR`, as `serve` starts them.
+fn in_tmux() -> Option<(InTmux, PathBuf)> {
+    let mut args = std::env::args_os().skip(1);
+    let run: InTmux = match args.next()?.to_str()? {
+        "keep" => keeper::run,
+        "watch" => watch::run,
+        _ => return None,
+    };
+    let dir = PathBuf::from(args.next()?);
+    (args.next().is_none() && dir.is_absolute()).then_some((run, dir))
 }
 
 /// Why the process ends without success.

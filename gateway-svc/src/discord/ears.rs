@@ -26,6 +26,10 @@ pub(crate) enum Event {
     Connected,
     /// A message was written.
     Message(Box<Heard>),
+    /// A message was edited.
+    Edited(ChannelId, MessageId),
+    /// A message was deleted.
+    Deleted(MessageId),
     /// A button was pressed.
     Pressed(Box<Pressed>),
     /// A reaction was put under a message.
@@ -152,12 +156,26 @@ fn event(event: &discord::Event) -> Option<Result<Event>> {
     if let discord::Event::MessageCreate(created) = event {
         return Some(heard(&created.message).map(|heard| Event::Message(Box::new(heard))));
     }
+    if let discord::Event::MessageUpdate(edited) = event {
+        return Some(edited_event(edited.channel_id, edited.id));
+    }
+    if let discord::Event::MessageDelete(deleted) = event {
+        return Some(deleted_event(deleted.message_id));
+    }
     if let discord::Event::ReactionAdd(added) = event {
         return reacted(&added.reaction).map(|reacted| reacted.map(Event::Reacted));
     }
     let discord::Event::InteractionCreate(created) = event else { return None };
     let discord::Interaction::Component(component) = &created.interaction else { return None };
     Some(pressed(component).map(|pressed| Event::Pressed(Box::new(pressed))))
+}
+
+fn edited_event(channel: discord::ChannelId, message: discord::MessageId) -> Result<Event> {
+    Ok(Event::Edited(ChannelId::new(channel.get())?, MessageId::new(message.get())?))
+}
+
+fn deleted_event(message: discord::MessageId) -> Result<Event> {
+    Ok(Event::Deleted(MessageId::new(message.get())?))
 }
 
 fn reacted(reaction: &discord::Reaction) -> Option<Result<Reacted>> {

@@ -241,13 +241,15 @@ async fn session(tx: &mut Tx, thread: ThreadId) -> Result<String> {
     Ok(row.try_get("session")?)
 }
 
-/// Releases the next run of a thread, if none is released. The caller holds the thread's lock.
+/// Releases the next run of a thread, if none is released and its gate is open. The caller holds
+/// the thread's lock.
 pub(super) async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Result<()> {
     sqlx::query(
         "UPDATE runs SET state = 'released', released_ms = $2
           WHERE run = (SELECT run FROM runs WHERE thread = $1 AND state = 'queued'
                         ORDER BY ord LIMIT 1)
-            AND NOT EXISTS (SELECT 1 FROM runs WHERE thread = $1 AND state = 'released')",
+            AND NOT EXISTS (SELECT 1 FROM runs WHERE thread = $1 AND state = 'released')
+            AND EXISTS (SELECT 1 FROM threads WHERE thread = $1 AND gate_until_ms <= $2)",
     )
     .bind(number(thread.get()))
     .bind(now_ms)

@@ -262,3 +262,35 @@ async fn a_run_that_waits_is_dropped_by_a_stop() {
     fail(&store, 7, 1).await;
     assert_eq!(store.released().await.unwrap().len(), 0, "it is not released any more");
 }
+
+#[tokio::test]
+async fn nothing_is_released_in_a_thread_that_was_not_read() {
+    let Fresh { store, _folder } = fresh().await;
+    store.accept(&new_run(7, 7), &[], 1).await.unwrap();
+    fail(&store, 7, 1).await;
+    store.close_gates(100).await.unwrap();
+    store.accept(&new_run(8, 7), &[], 2).await.unwrap();
+    store.release_due(99).await.unwrap();
+    assert_eq!(store.released().await.unwrap().len(), 0);
+    store.accept(&new_run(20, 20), &[], 3).await.unwrap();
+    assert_eq!(store.released().await.unwrap().len(), 1, "a new thread has no gate");
+    store.release_due(100).await.unwrap();
+    assert_eq!(store.released().await.unwrap().len(), 2, "no gate is closed for ever");
+}
+
+#[tokio::test]
+async fn a_message_is_edited_and_deleted_until_its_release() {
+    let Fresh { store, _folder } = fresh().await;
+    for message in [7, 8, 9] {
+        store.accept(&new_run(message, 7), &[], 1).await.unwrap();
+    }
+    let run = |text: &str| text.parse::<RunId>().unwrap();
+    assert!(!store.rewrite(&run("m7"), "new").await.unwrap(), "release froze it");
+    assert!(store.rewrite(&run("m8"), "new").await.unwrap());
+    assert!(store.drop_waiting(&run("m9"), 2).await.unwrap());
+    assert!(!store.drop_waiting(&run("m7"), 2).await.unwrap());
+    let waiting = store.waiting().await.unwrap();
+    assert_eq!((waiting.len(), waiting[0].prompt.as_str()), (1, "new"));
+    fail(&store, 7, 1).await;
+    assert_eq!(store.released().await.unwrap()[0].request.prompt, "new");
+}

@@ -10,7 +10,7 @@ use schemas::record::{Record, State};
 use schemas::streams::{KILL_GRACE, RENEW};
 use tokio::time::Instant;
 
-use super::{Left, Result, Work, cas, hints, stopped_by, trouble};
+use super::{Left, Result, Work, cas, hints, on_disk, stopped_by, trouble};
 use crate::bus::Hints;
 use crate::claude::{Event, LineState, Progress, TurnResult, told};
 use crate::spool::{Ending, EntryKind, Journal, KeeperState, Line, Spool, Subscription};
@@ -160,14 +160,14 @@ impl<'a> Follow<'a> {
             && stopping.kill_at <= Instant::now()
             && !std::mem::replace(&mut stopping.killed, true)
         {
-            self.spool.put_kill(self.next_seq, super::GRACES).map_err(trouble)?;
+            on_disk(|| self.spool.put_kill(self.next_seq, super::GRACES))?;
             self.next_seq += 1;
         }
         Ok(())
     }
 
     fn tell(&mut self, line: &str) -> Result<()> {
-        self.spool.put_line(self.next_seq, line).map_err(trouble)?;
+        on_disk(|| self.spool.put_line(self.next_seq, line))?;
         self.next_seq += 1;
         self.progress.told(line);
         Ok(())

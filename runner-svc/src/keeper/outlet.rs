@@ -161,11 +161,8 @@ impl Journal {
 
 /// Whether there can be more to read after this error.
 fn is_for_later(error: &io::Error, is_last: bool) -> bool {
-    match error.kind() {
-        ErrorKind::Interrupted => true,
-        ErrorKind::WouldBlock => !is_last,
-        _ => false,
-    }
+    let kind = error.kind();
+    kind == ErrorKind::Interrupted || (kind == ErrorKind::WouldBlock && !is_last)
 }
 
 /// Claude's stderr: its beginning goes to the file at once, its end when it has ended.

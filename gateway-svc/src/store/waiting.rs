@@ -1,0 +1,116 @@
+//! Runs that wait: gates of threads that were not read yet, and what becomes of a message that is
+//! edited or deleted before its release.
+
+use schemas::ids::{ChannelId, MessageId, RunId, ThreadId};
+use sqlx::Row as _;
+
+use super::runs::{asked, release};
+use super::{Result, Store, id, number};
+
+/// A run that waits, and the message that asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// The run.
+    pub(crate) run: RunId,
+    /// Where the message is.
+    pub(crate) channel: ChannelId,
+    /// The message.
+    pub(crate) message: MessageId,
+    /// What claude would be told.
+    pub(crate) prompt: String,
+}
+
+impl Store {
+    /// Releases nothing in any thread until `until_ms`, or until its gate is opened.
+    pub(crate) async fn close_gates(&self, until_ms: i64) -> Result<()> {
+        sqlx::query("UPDATE threads SET gate_until_ms = $1")
+            .bind(until_ms)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The thread was read: what is due in it is released.
+    pub(crate) async fn open_gate(&self, thread: ThreadId, now_ms: i64) -> Result<()> {
+        let mut tx = self.begin_write().await?;
+        sqlx::query(
+            "UPDATE threads SET changes = changes + 1, gate_until_ms = 0 WHERE thread = $1",
+        )
+        .bind(number(thread.get()))
+        .execute(&mut *tx)
+        .await?;
+        release(&mut tx, thread, now_ms).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Releases what is due in every thread: whatever a transaction left behind.
+    pub(crate) async fn release_due(&self, now_ms: i64) -> Result<()> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT r.thread FROM runs r JOIN threads t ON t.thread = r.thread
+              WHERE r.state = 'queued' AND t.gate_until_ms <= $1
+                AND NOT EXISTS (SELECT 1 FROM runs other
+                                 WHERE other.thread = r.thread AND other.state = 'released')",
+        )
+        .bind(now_ms)
+        .fetch_all(&self.pool)
+        .await?;
+        for row in rows {
+            let thread = id(row.try_get("thread")?, ThreadId::new)?;
+            let mut tx = self.begin_write().await?;
+            sqlx::query("UPDATE threads SET changes = changes + 1 WHERE thread = $1")
+                .bind(number(thread.get()))
+                .execute(&mut *tx)
+                .await?;
+            release(&mut tx, thread, now_ms).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Every run that waits, with its message.
+    pub(crate) async fn waiting(&self) -> Result<Vec<Waiting>> {
+        let rows = sqlx::query(
+            "SELECT run, asked_in, asked_by, prompt FROM runs
+              WHERE state = 'queued' AND asked_by IS NOT NULL ORDER BY ord",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let waiting = rows.iter().map(|row| {
+            let Some((channel, message)) = asked(row)? else { return Ok(None) };
+            let run = row.try_get::<String, _>("run")?.parse()?;
+            Ok(Some(Waiting { run, channel, message, prompt: row.try_get("prompt")? }))
+        });
+        waiting.filter_map(Result::transpose).collect()
+    }
+
+    /// A run, if it waits.
+    pub(crate) async fn waiting_run(&self, run: &RunId) -> Result<Option<Waiting>> {
+        let all = self.waiting().await?;
+        Ok(all.into_iter().find(|waiting| waiting.run == *run))
+    }
+
+    /// Changes what a run that waits will tell claude. False when it waits no more: release freezes
+    /// the text.
+    pub(crate) async fn rewrite(&self, run: &RunId, prompt: &str) -> Result<bool> {
+        let done = sqlx::query("UPDATE runs SET prompt = $2 WHERE run = $1 AND state = 'queued'")
+            .bind(run.as_str())
+            .bind(prompt)
+            .execute(&self.pool)
+            .await?;
+        Ok(0 < done.rows_affected())
+    }
+
+    /// Drops a run that waits. False when it waits no more.
+    pub(crate) async fn drop_waiting(&self, run: &RunId, now_ms: i64) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE runs SET state = 'ended', outcome = 'dropped', ended_ms = $2
+              WHERE run = $1 AND state = 'queued'",
+        )
+        .bind(run.as_str())
+        .bind(now_ms)
+        .execute(&self.pool)
+        .await?;
+        Ok(0 < done.rows_affected())
+    }
+}

@@ -1,0 +1,260 @@
+//! Where a thread's worktree lies, the mark beside it that says how far it is, and its lock.
+//!
+//! | file, in `worktrees/<project>/` | what |
+//! |---|---|
+//! | `<thread>/` | the worktree |
+//! | `<thread>.json` | the [`Phase`], replaced whole and fsynced; beside the worktree, so that git never sees it |
+//! | `<thread>.lock` | held while anything is made or removed, also by the processes that do it |
+//! | `<thread>.log` | what the set-up command printed |
+//! | `<thread>.done` | the set-up command ended well: written by the shell that ran it |
+//! | `<thread>.part` | a file that is being copied |
+//!
+//! It never looks into a worktree.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use schemas::ids::{ProjectName, ThreadId};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+
+/// How often a lock that is held is asked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a worktree's branch is called, before the thread's id.
+pub(super) const BRANCHES: &str = "holdfast/";
+
+/// How far a thread's place is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub(super) enum Phase {
+    /// Whatever lies there was never given to anybody, or holds nothing that is not committed: it
+    /// may be completed or removed. The one phase in which this is so.
+    Making,
+    /// The files are there; the set-up command is next.
+    Made {
+        /// The project's directory, seen from the root of its repository.
+        inside: String,
+    },
+    /// It was given to its thread.
+    Ready {
+        /// As above.
+        inside: String,
+    },
+    /// The thread works in the project's own directory, for good.
+    Directory {
+        /// Why, until it was said.
+        why: Option<String>,
+    },
+}
+
+/// Why a place cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum PlaceError {
+    /// The disk or the permissions are at fault.
+    #[error("cannot use {}", path.display())]
+    Disk {
+        /// What was read, made or removed.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Its mark was changed by somebody.
+    #[error("{} says nothing about a worktree", path.display())]
+    BadMark {
+        /// The mark.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// Somebody else has been at work there for too long.
+    #[error("a git or a set-up command of an earlier try is still at work in {}", path.display())]
+    Busy {
+        /// The worktree.
+        path: PathBuf,
+    },
+}
+
+impl PlaceError {
+    pub(super) fn disk(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Disk { path: path.to_owned(), source }
+    }
+}
+
+/// The place of one thread.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The worktree.
+    pub(super) path: PathBuf,
+    /// Its branch.
+    pub(super) branch: String,
+    folder: PathBuf,
+    thread: ThreadId,
+}
+
+impl Place {
+    pub(super) fn new(root: &Path, project: &ProjectName, thread: ThreadId) -> Self {
+        let folder = root.join(project.as_str());
+        let path = folder.join(thread.to_string());
+        Place { path, branch: format!("{BRANCHES}{thread}"), folder, thread }
+    }
+
+    fn beside(&self, extension: &str) -> PathBuf {
+        self.folder.join(format!("{}.{extension}", self.thread))
+    }
+
+    /// What the set-up command printed.
+    pub(super) fn log(&self) -> PathBuf {
+        self.beside("log")
+    }
+
+    /// The mark of a set-up command that ended well.
+    pub(super) fn done(&self) -> PathBuf {
+        self.beside("done")
+    }
+
+    /// A file that is being copied.
+    pub(super) fn part(&self) -> PathBuf {
+        self.beside("part")
+    }
+
+    /// Where the thread works in the worktree.
+    pub(super) fn inside(&self, inside: &str) -> PathBuf {
+        if inside.is_empty() { self.path.clone() } else { self.path.join(inside) }
+    }
+
+    /// How far it is; `None`: nobody asked for it yet.
+    pub(super) fn phase(&self) -> Result<Option<Phase>, PlaceError> {
+        let path = self.beside("json");
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(PlaceError::disk(&path)(error)),
+        };
+        let read = serde_json::from_slice(&text);
+        read.map(Some).map_err(|source| PlaceError::BadMark { path, source })
+    }
+
+    /// Says how far it is. It stands on the disk when this returns.
+    pub(super) fn mark(&self, phase: &Phase) -> Result<(), PlaceError> {
+        let path = self.beside("json");
+        let fresh = self.beside("json.new");
+        let text = serde_json::to_vec(phase).expect("text only");
+        let write = || {
+            let mut file = File::create(&fresh)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(PlaceError::disk(&path))
+    }
+
+    /// Whether anything lies where the worktree is to be.
+    pub(super) fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok()
+    }
+
+    /// Removes the worktree's directory, with all that is in it.
+    pub(super) fn clear(&self) -> Result<(), PlaceError> {
+        gone(fs::remove_dir_all(&self.path)).map_err(PlaceError::disk(&self.path))
+    }
+
+    /// Removes what a set-up command left beside the worktree.
+    pub(super) fn forget_set_up(&self) -> Result<(), PlaceError> {
+        let path = self.done();
+        gone(fs::remove_file(&path)).map_err(PlaceError::disk(&path))
+    }
+
+    /// Removes all that lies beside the worktree, which is gone; the mark last, and then the lock.
+    pub(super) fn forget(&self, _held: &Lock) -> Result<(), PlaceError> {
+        for extension in ["done", "part", "log", "json.new", "json", "lock"] {
+            let path = self.beside(extension);
+            gone(fs::remove_file(&path)).map_err(PlaceError::disk(&path))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the lock.
+    pub(super) async fn lock(&self, max: Duration) -> Result<Lock, PlaceError> {
+        let deadline = Instant::now() + max;
+        let path = self.beside("lock");
+        loop {
+            if let Some(lock) = self.try_lock(&path).map_err(PlaceError::disk(&path))? {
+                return Ok(lock);
+            }
+            if deadline <= Instant::now() {
+                return Err(PlaceError::Busy { path: self.path.clone() });
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Who had it may have removed it: then it guards nothing.
+        let Ok(now) = fs::metadata(path) else { return Ok(None) };
+        let held = file.metadata()?;
+        let is_same = (now.dev(), now.ino()) == (held.dev(), held.ino());
+        Ok(is_same.then_some(Lock(file)))
+    }
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// The right to change a place. It is held until this is dropped and every process that was given it
+/// has ended.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Lock {
+    /// The lock as a child's stdin: an empty file.
+    pub(super) fn for_child(&self) -> io::Result<Stdio> {
+        self.0.try_clone().map(Stdio::from)
+    }
+}
+
+/// All threads that have a place.
+pub(super) fn all(root: &Path) -> Result<Vec<(ProjectName, ThreadId)>, PlaceError> {
+    let mut found = Vec::new();
+    for folder in names(root)? {
+        let Ok(project) = folder.parse::<ProjectName>() else { continue };
+        for name in names(&root.join(&folder))? {
+            let thread = name.strip_suffix(".json").and_then(|thread| thread.parse().ok());
+            found.extend(thread.map(|thread| (project.clone(), thread)));
+        }
+    }
+    Ok(found)
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, PlaceError> {
+    let read = || -> io::Result<Vec<String>> {
+        let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+    };
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(PlaceError::disk(folder)),
+    }
+}
