@@ -26,7 +26,7 @@ pub(crate) struct Config {
     /// Where NATS is.
     pub(crate) nats_url: String,
     /// Where the store is.
-    pub(crate) database_url: String,
+    pub(crate) database_url: StoreUrl,
     /// Where the health pages are served.
     pub(crate) http_listen: SocketAddr,
     /// Which channel belongs to which project, and who may use it.
@@ -159,9 +159,10 @@ impl File {
             let state = config::xdg(env, "XDG_STATE_HOME", ".local/state")?;
             Some(format!("sqlite://{}", state.join("gateway.db").display()))
         });
-        problems.check(database_url.as_deref().is_some_and(is_database), "database_url", || {
-            "must begin with sqlite:// and name a file, or be set by HOME's default".into()
-        });
+        let database_url = database_url
+            .ok_or_else(|| "is needed where there is no HOME to keep a file in".to_owned())
+            .and_then(|url| url.parse().map_err(|error: StoreUrlError| error.to_string()));
+        let database_url = problems.take("database_url", database_url);
         let listen =
             over(env, "HTTP_LISTEN", self.http_listen).unwrap_or_else(|| HTTP_LISTEN.into());
         let http_listen = problems.take("http_listen", address(&listen));
@@ -175,10 +176,6 @@ impl File {
             routes,
         })
     }
-}
-
-fn is_database(url: &str) -> bool {
-    url.strip_prefix("sqlite://").is_some_and(|file| !file.is_empty())
 }
 
 impl DiscordFile {

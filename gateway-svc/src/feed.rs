@@ -60,7 +60,11 @@ impl Folder {
         let answer = self.answer(key, record).await?;
         let rows = |place: &render::Place| match record.outcome() {
             Some(outcome) => render::ended(place, outcome, &answer),
-            None => Vec::new(),
+            None => record
+                .quiet_since_ms
+                .map(|since| render::quiet(place, since, now_ms))
+                .into_iter()
+                .collect(),
         };
         match self.store.fold(key, record, rows, now_ms).await? {
             Folded::Moved => {

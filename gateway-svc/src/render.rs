@@ -92,6 +92,17 @@ pub(crate) fn ended(place: &Place, outcome: &Outcome, answer: &str) -> Vec<Row> 
     rows
 }
 
+/// What is owed when claude says nothing for long: a line, once for each such silence.
+pub(crate) fn quiet(place: &Place, since_ms: i64, now_ms: i64) -> Row {
+    let minutes = (now_ms - since_ms).max(0) / 60_000;
+    let content = format!(
+        "-# claude is at work and has said nothing for {minutes} minutes. `!stop` interrupts it."
+    );
+    let channel = place.thread.into();
+    let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
+    Row::of(&place.run, place.generation, &format!("quiet/{since_ms}"), post)
+}
+
 /// What is owed when a run is tried again: 👀 in place of the old mark.
 pub(crate) fn again(place: &Place) -> Vec<Row> {
     let Some((channel, message)) = place.asked else { return Vec::new() };

@@ -5,28 +5,23 @@
 //! returns when its transaction is committed and on disk. Nothing here decides what a person sees:
 //! rows come in ready-made.
 
+mod open;
 mod orders;
 mod outbox;
 mod runs;
 mod waiting;
 
-use std::path::Path;
-use std::time::Duration;
+use std::error::Error;
 
 use schemas::ids::{ChannelId, IdError, MessageId, ProjectName, ThreadId};
 use schemas::presence::Presence;
-use sqlx::any::AnyPoolOptions;
 use sqlx::{Any, AnyPool, Row as _, Transaction};
 use thiserror::Error;
 
+pub(crate) use open::{StoreUrl, StoreUrlError};
 pub(crate) use orders::{About, By, Ordered};
 pub(crate) use outbox::{Due, Lease};
 pub(crate) use runs::{Folded, NewRun, Released};
-
-/// Connections of the pool: SQLite has one writer anyway, and readers are short.
-const CONNECTIONS_MAX: u32 = 4;
-/// How long a call waits for a connection or for SQLite's write lock before it fails.
-const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Error)]
@@ -34,9 +29,22 @@ pub(crate) enum StoreError {
     /// The database said so. Trying again may help.
     #[error("the store failed")]
     Database(#[from] sqlx::Error),
-    /// The tables could not be brought up to date.
-    #[error("the store's tables could not be brought up to date")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    /// It is away, or not ready yet. Waiting helps.
+    #[error("the store at {place} is away")]
+    Away {
+        /// Where it should be.
+        place: String,
+        /// What came instead of a greeting.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It is there, and cannot be used as it is.
+    #[error("cannot open the store at {place}")]
+    CannotOpen {
+        /// Where it is.
+        place: String,
+        /// What it said.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// A row holds what we never wrote.
     #[error("the store holds a bad id")]
     BadId(#[from] IdError),
@@ -77,44 +85,9 @@ pub(crate) struct Cursor {
 }
 
 impl Store {
-    /// Opens the database and brings its tables up to date.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be reached, or holds tables of a newer version.
-    pub(crate) async fn open(url: &str) -> Result<Self> {
-        sqlx::any::install_default_drivers();
-        let mut url = url.to_owned();
-        if let Some(file) = url.strip_prefix("sqlite://") {
-            make_folder(file)?;
-            url.push_str(if url.contains('?') { "&mode=rwc" } else { "?mode=rwc" });
-        }
-        let pool = AnyPoolOptions::new()
-            .max_connections(CONNECTIONS_MAX)
-            .acquire_timeout(WAIT_MAX)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    if connection.backend_name() == "SQLite" {
-                        // FULL: a commit is on disk when it returns, also in WAL mode.
-                        for pragma in [
-                            "PRAGMA busy_timeout = 10000",
-                            "PRAGMA journal_mode = WAL",
-                            "PRAGMA synchronous = FULL",
-                        ] {
-                            sqlx::query(pragma).execute(&mut *connection).await?;
-                        }
-                    }
-                    Ok(())
-                })
-            })
-            .connect(&url)
-            .await?;
-        sqlx::migrate!().run(&pool).await?;
-        Ok(Self { pool })
-    }
-
     /// Begins a transaction that writes. SQLite takes its write lock at once: a transaction that
-    /// first reads and then writes would fail where another wrote in between.
+    /// first reads and then writes would fail where another wrote in between. On PostgreSQL the
+    /// first statement takes the thread's row, and each later one sees what was there by then.
     async fn begin_write(&self) -> Result<Tx> {
         let sqlite = self.pool.connect_options().database_url.scheme() == "sqlite";
         let begin = if sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
@@ -248,16 +221,14 @@ pub(crate) enum Ownership {
     Other(String),
 }
 
-fn make_folder(file: &str) -> Result<()> {
-    let file = file.split('?').next().unwrap_or(file);
-    let Some(folder) = Path::new(file).parent() else { return Ok(()) };
-    std::fs::create_dir_all(folder)
-        .map_err(|source| StoreError::Folder { folder: folder.display().to_string(), source })
-}
-
 /// A number of Discord's as SQL keeps it. Ids are below 2^63 by construction.
 fn number(id: u64) -> i64 {
     i64::try_from(id).expect("ids are below 2^63")
+}
+
+/// A person's text as SQL keeps it: PostgreSQL takes no zero byte, and nobody would see one.
+fn text(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
 }
 
 /// An id out of a row.

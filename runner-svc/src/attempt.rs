@@ -147,7 +147,8 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result
             let prompt = Prompt::first(&request.run, request.generation);
             let trace = platform::telemetry::traceparent(&tracing::Span::current());
             let record = host.claimed(&request, attempt, trace.clone());
-            let held = Held { request, record, prompt, trace };
+            let since_ms = platform::clock::now_ms();
+            let held = Held { request, record, prompt, since_ms, trace };
             let revision = cas(host, &held.key(), &held.record, over).await?;
             let work =
                 Work { host: Arc::clone(host), held, revision, delivery: Some(delivery), again };
@@ -291,6 +292,9 @@ impl Work {
         let death = match Follow::new(self, spool).await?.run().await? {
             Followed::Result(result) => return Ok(Next::Over(verdict::of_result(&result))),
             Followed::Stopped(by) => return Ok(Next::Over(verdict::stopped(by))),
+            Followed::TooLong => {
+                return Ok(Next::Over(verdict::too_long(self.host.config.run_max)));
+            }
             Followed::Death(death) => death,
         };
         let program = &self.host.config.claude.program;
@@ -316,6 +320,7 @@ impl Work {
             attempt: last.attempt.next(),
             owner: OwnerToken::random(),
             state: State::Claimed,
+            quiet_since_ms: None,
             ..last
         };
         self.revision = cas(&self.host, &self.held.key(), &next, self.revision).await?;

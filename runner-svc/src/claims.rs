@@ -74,6 +74,7 @@ mod tests {
             owner: OwnerToken::random(),
             session: SessionId::random(),
             state,
+            quiet_since_ms: None,
             trace: None,
         }
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use platform::config::{self, ConfigError, Environment, Problems};
 use schemas::ids::{ProjectName, RunnerId};
@@ -22,6 +23,10 @@ pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     /// How many runs it works on at once.
     pub(crate) slots: u16,
+    /// How long a run may take before it is ended.
+    pub(crate) run_max: Duration,
+    /// How long claude may say nothing before the thread is told.
+    pub(crate) silent_notice: Duration,
     /// Where NATS is.
     pub(crate) nats_url: String,
     /// Where the health pages are served.
@@ -59,6 +64,8 @@ struct File {
     name: Option<String>,
     state_dir: Option<PathBuf>,
     slots: Option<u16>,
+    run_max_s: Option<u64>,
+    silent_notice_s: Option<u64>,
     nats_url: Option<String>,
     http_listen: Option<String>,
     #[serde(default)]
@@ -85,6 +92,8 @@ struct ProjectFile {
 
 const NATS_URL: &str = "nats://127.0.0.1:4222";
 const HTTP_LISTEN: &str = "127.0.0.1:7071";
+const RUN_MAX: Duration = Duration::from_secs(4 * 60 * 60);
+const SILENT_NOTICE: Duration = Duration::from_secs(10 * 60);
 const SLOTS: u16 = 4;
 /// More than any host has memory for; it only keeps a slip of the finger from starting a thousand.
 const SLOTS_MAX: u16 = 256;
@@ -126,6 +135,13 @@ impl File {
         problems.check((1..=SLOTS_MAX).contains(&slots), "slots", || {
             format!("must be 1 to {SLOTS_MAX}, is {slots}")
         });
+        let mut seconds = |key: &str, own: Option<u64>, default: Duration| {
+            let given = own.map_or(default, Duration::from_secs);
+            problems.check(!given.is_zero(), key, || "must be at least 1".into());
+            given
+        };
+        let run_max = seconds("run_max_s", self.run_max_s, RUN_MAX);
+        let silent_notice = seconds("silent_notice_s", self.silent_notice_s, SILENT_NOTICE);
         let nats_url = over("NATS_URL", self.nats_url).unwrap_or_else(|| NATS_URL.into());
         problems.check(nats_url.contains("://"), "nats_url", || {
             format!("must be like {NATS_URL}, is {nats_url:?}")
@@ -140,6 +156,8 @@ impl File {
             name: name?,
             state_dir: state_dir?,
             slots,
+            run_max,
+            silent_notice,
             nats_url,
             http_listen: http_listen?,
             claude,
@@ -207,7 +225,7 @@ mod tests {
         let config = load("[projects.app]\ndirectory = \"/src/app\"").unwrap();
         assert_eq!(config.name.as_str(), "build-2");
         assert_eq!(config.state_dir, Path::new("/home/ada/.local/state/holdfast/runner"));
-        assert_eq!(config.slots, SLOTS);
+        assert_eq!((config.slots, config.run_max), (SLOTS, RUN_MAX));
         assert_eq!(config.claude.program, "claude");
     }
 

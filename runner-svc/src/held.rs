@@ -29,6 +29,8 @@ pub(crate) struct Held {
     pub(crate) record: Record,
     /// The prompt of this attempt.
     pub(crate) prompt: Prompt,
+    /// When the run was first claimed in this generation, in milliseconds since 1970.
+    pub(crate) since_ms: i64,
     /// The trace that the work belongs to.
     pub(crate) trace: Option<String>,
 }

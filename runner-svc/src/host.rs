@@ -66,6 +66,7 @@ impl Host {
             owner: OwnerToken::random(),
             session: request.session,
             state: State::Claimed,
+            quiet_since_ms: None,
             trace,
         }
     }

@@ -341,6 +341,22 @@ impl Spool {
         self.dir.join(JOURNAL)
     }
 
+    /// When claude last said something, in milliseconds since 1970; `None` if it said nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`SpoolError::Unreadable`].
+    pub(crate) fn journal_written_ms(&self) -> Result<Option<i64>, SpoolError> {
+        let path = self.journal_path();
+        let written = match fs::metadata(&path).and_then(|journal| journal.modified()) {
+            Ok(written) => written,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(SpoolError::Unreadable { path, source }),
+        };
+        let since = written.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(Some(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// A reader of the journal that begins at this byte.
     pub(crate) fn journal(&self, offset: u64) -> Journal {
         Journal::new(self.journal_path(), offset)

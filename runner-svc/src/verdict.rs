@@ -3,6 +3,8 @@
 //! Pure. `is_error` of claude's result decides, not its subtype; a claude that ended without a
 //! result is tried again, except where trying again would end the same way.
 
+use std::time::Duration;
+
 use schemas::ids::Attempt;
 use schemas::record::{DENIALS_MAX, Denial, Outcome, State, Text, Usage};
 use schemas::streams::ATTEMPTS_MAX;
@@ -57,6 +59,22 @@ pub(crate) fn failed(why: impl Into<String>) -> State {
 /// The end of a run that somebody stopped.
 pub(crate) fn stopped(by: String) -> State {
     State::Ended { outcome: Outcome::Stopped { by }, usage: None }
+}
+
+/// The end of a run that took longer than any may.
+pub(crate) fn too_long(max: Duration) -> State {
+    failed(format!("It was still running after {} and was ended.", words(max)))
+}
+
+/// A duration as a person says it.
+fn words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds % 3600 / 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
 }
 
 /// What is known of a claude that ended without an outcome.
@@ -152,6 +170,15 @@ mod tests {
 
     fn death(ending: &Ending) -> Death<'_> {
         Death { ending, result: None, stderr: "boom\n", spoke: false }
+    }
+
+    #[test]
+    fn a_duration_is_said_as_a_person_would() {
+        for (seconds, text) in
+            [(40, "40 s"), (600, "10 min"), (14_400, "4 h"), (5400, "1 h 30 min")]
+        {
+            assert_eq!(words(Duration::from_secs(seconds)), text);
+        }
     }
 
     #[test]

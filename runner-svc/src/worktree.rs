@@ -13,26 +13,26 @@
 
 mod fit;
 mod git;
+mod make;
 mod place;
 mod process;
 mod sweep;
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::ExponentialBuilder;
 use schemas::ids::{ProjectName, ThreadId};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
 pub(crate) use fit::{CopyPath, FitError};
 pub(crate) use git::GitError;
-use git::{Git, Link, Repo};
+use git::Link;
+use make::Making;
 pub(crate) use place::PlaceError;
 use place::{Lock, Phase, Place};
 use process::Env;
@@ -100,7 +100,10 @@ pub(crate) enum PrepareError {
     Git(#[from] GitError),
     /// A copy or the set-up command failed.
     #[error(transparent)]
-    Fit(FitError),
+    Fit(#[from] FitError),
+    /// What was made of the worktree cannot be taken apart.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     /// The thread has its worktree, but its project has changed.
     #[error("the worktree cannot be made again, because {0}")]
     Unfit(String),
@@ -140,11 +143,7 @@ const BOUNDS: Bounds = Bounds {
 
 /// The first and the longest pause, and the number of tries, while another git holds a lock: about
 /// 20 s. git holds such locks for milliseconds; what lasts longer was left by a crash.
-const PAUSES: (Duration, Duration, usize) =
-    (Duration::from_millis(50), Duration::from_secs(2), 14);
-
-/// How often a registration at the same path is removed: git allows one, a crash can leave two.
-const REGISTRATIONS_MAX: usize = 4;
+const PAUSES: (Duration, Duration, usize) = (Duration::from_millis(50), Duration::from_secs(2), 14);
 
 /// The worktrees of this host.
 #[derive(Debug)]
@@ -160,7 +159,10 @@ pub(crate) struct Worktrees {
 
 impl Worktrees {
     /// The worktrees in this state directory. git and set-up commands get a part of `env`.
-    pub(crate) fn new(state_dir: &Path, env: &std::collections::BTreeMap<OsString, OsString>) -> Self {
+    pub(crate) fn new(
+        state_dir: &Path,
+        env: &std::collections::BTreeMap<OsString, OsString>,
+    ) -> Self {
         Self {
             root: state_dir.join("worktrees"),
             git_env: process::for_git(env),
@@ -203,8 +205,12 @@ impl Worktrees {
         let place = Place::new(&self.root, project, thread);
         match place.phase()? {
             Some(Phase::Directory { why: Some(_) }) => place.mark(&Phase::Directory { why: None }),
-            Some(Phase::Directory { why: None } | Phase::Making)
-            | Some(Phase::Made { .. } | Phase::Ready { .. })
+            Some(
+                Phase::Directory { why: None }
+                | Phase::Making
+                | Phase::Made { .. }
+                | Phase::Ready { .. },
+            )
             | None => Ok(()),
         }
     }
@@ -231,206 +237,6 @@ fn given(place: &Place, inside: &str) -> Result<Workplace, PlaceError> {
     Ok(Workplace::Worktree { path, branch: place.branch.clone() })
 }
 
-/// One thread's place, in our hands.
-struct Making<'a> {
-    all: &'a Worktrees,
-    site: Site<'a>,
-    place: &'a Place,
-    lock: Arc<Lock>,
-}
-
-impl Making<'_> {
-    fn git(&self) -> Git<'_> {
-        Git { env: &self.all.git_env, lock: &self.lock }
-    }
-
-    async fn go(&self) -> Result<Workplace, PrepareError> {
-        let place = self.place;
-        let inside = match place.phase()? {
-            None if self.is_taken()? => self.adopt().await?,
-            None => match self.repo().await? {
-                Repo::Usable { head, inside } => self.make(&head, inside).await?,
-                Repo::Unfit(why) => return self.in_directory(Some(why)),
-            },
-            Some(Phase::Making) => self.make_again().await?,
-            Some(Phase::Made { inside } | Phase::Ready { inside }) if place.is_there() => {
-                self.connect().await?;
-                inside
-            }
-            Some(Phase::Made { .. } | Phase::Ready { .. }) => self.make_again().await?,
-            Some(Phase::Directory { why }) => return self.in_directory(why),
-        };
-        if let Some(command) = &self.site.options.setup
-            && matches!(place.phase()?, Some(Phase::Made { .. }))
-        {
-            let (cwd, env) = (place.inside(&inside), &self.all.set_up_env);
-            fit::set_up(command, place, &cwd, env, &self.lock, self.all.bounds.set_up).await?;
-        }
-        place.mark(&Phase::Ready { inside: inside.clone() })?;
-        Ok(given(place, &inside)?)
-    }
-
-    fn in_directory(&self, why: Option<String>) -> Result<Workplace, PrepareError> {
-        self.place.mark(&Phase::Directory { why: why.clone() })?;
-        Ok(Workplace::Directory { path: self.site.directory.to_owned(), why })
-    }
-
-    /// Whether something lies there that no mark speaks of.
-    fn is_taken(&self) -> Result<bool, PlaceError> {
-        match fs::read_dir(&self.place.path) {
-            Ok(mut entries) => Ok(entries.next().is_some()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(PlaceError::disk(&self.place.path)(error)),
-        }
-    }
-
-    /// Takes a worktree whose mark was lost as it is: it may hold work.
-    async fn adopt(&self) -> Result<String, PrepareError> {
-        let in_the_way = || PrepareError::InTheWay(self.place.path.clone());
-        self.connect().await?;
-        let known = self.git().known(&self.place.path).await?;
-        let ours = known.iter().any(|known| self.is_ours(&known.path));
-        match self.repo().await? {
-            Repo::Usable { inside, .. } if ours => Ok(inside),
-            Repo::Usable { .. } | Repo::Unfit(_) => Err(in_the_way()),
-        }
-    }
-
-    /// Sees that the worktree and its repository know of each other.
-    async fn connect(&self) -> Result<(), PrepareError> {
-        let path = &self.place.path;
-        if Link::read(path).is_none() {
-            match self.git().repair(self.site.directory, path).await {
-                Ok(()) | Err(GitError::Failed { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let is_whole = Link::read(path).is_some();
-        if is_whole { Ok(()) } else { Err(PrepareError::InTheWay(path.clone())) }
-    }
-
-    /// What the project's directory is, for worktrees.
-    async fn repo(&self) -> Result<Repo, PrepareError> {
-        let directory = self.site.directory;
-        let real = fs::canonicalize(directory).map_err(PlaceError::disk(directory))?;
-        if !self.site.options.worktree {
-            return Ok(Repo::Unfit(String::new()));
-        }
-        let repo = self.git().probe(&real).await?;
-        let Repo::Usable { .. } = repo else { return Ok(repo) };
-        let root = &self.all.root;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(root)
-            .map_err(PlaceError::disk(root))?;
-        let root = fs::canonicalize(root).map_err(PlaceError::disk(root))?;
-        let top = self.git().toplevel(&real).await?;
-        if root.starts_with(&top) && !self.git().ignores(&top, &root).await? {
-            let why = "the runner's state directory lies in it, where git would see the worktrees";
-            return Ok(Repo::Unfit(why.to_owned()));
-        }
-        Ok(repo)
-    }
-
-    async fn make_again(&self) -> Result<String, PrepareError> {
-        match self.repo().await? {
-            Repo::Usable { head, inside } => self.make(&head, inside).await,
-            Repo::Unfit(why) => Err(PrepareError::Unfit(why)),
-        }
-    }
-
-    /// Everything up to the set-up command. Whatever an earlier try left is used or cleared.
-    async fn make(&self, head: &str, inside: String) -> Result<String, PrepareError> {
-        let place = self.place;
-        place.mark(&Phase::Making)?;
-        place.forget_set_up()?;
-        self.register(head).await?;
-        if let Some(link) = Link::read(&place.path) {
-            // Left by a git that was killed: none of ours is at work here, and nobody else knows
-            // of the place yet.
-            let _ = fs::remove_file(link.admin.join("index.lock"));
-        }
-        self.git().fill(&place.path, self.all.bounds.fill).await?;
-        self.fit(&inside).await?;
-        place.mark(&Phase::Made { inside: inside.clone() })?;
-        tracing::info!(path = %place.path.display(), branch = place.branch, "a worktree is made");
-        Ok(inside)
-    }
-
-    /// Copies, and sees that files and repository stand on the disk before the mark does.
-    async fn fit(&self, inside: &str) -> Result<(), PrepareError> {
-        let (place, lock) = (self.place.clone(), Arc::clone(&self.lock));
-        let (from, names) = (self.site.directory.to_owned(), self.site.options.copy.clone());
-        let to = place.inside(inside);
-        blocking(move || {
-            let _held = lock;
-            DirBuilder::new().recursive(true).create(&to).map_err(PlaceError::disk(&to))?;
-            fit::copy(&from, &to, &place.part(), &names)?;
-            Ok(fit::settle(&place.path)?)
-        })
-        .await
-    }
-
-    /// Ties the place to its branch, as often as another git is in the way.
-    async fn register(&self, head: &str) -> Result<(), PrepareError> {
-        let is_contention = |error: &PrepareError| match error {
-            PrepareError::Git(error) => error.is_contention(),
-            PrepareError::Place(_)
-            | PrepareError::Fit(_)
-            | PrepareError::Unfit(_)
-            | PrepareError::BranchTaken { .. }
-            | PrepareError::InTheWay(_) => false,
-        };
-        let tries = || async {
-            let _alone = self.all.registering.lock().await;
-            self.register_once(head).await
-        };
-        tries.retry(pauses()).when(is_contention).await
-    }
-
-    async fn register_once(&self, head: &str) -> Result<(), PrepareError> {
-        let (git, place, dir) = (self.git(), self.place, self.site.directory);
-        let branch = Some(place.branch.as_str());
-        let known = git.known(dir).await?;
-        let ours = known.iter().find(|known| self.is_ours(&known.path));
-        let is_whole = Link::read(&place.path)
-            .is_some_and(|link| !link.admin.join("locked").exists());
-        if is_whole && ours.is_some_and(|ours| ours.branch.as_deref() == branch) {
-            return Ok(());
-        }
-        if place.is_there() {
-            let (place, lock) = (place.clone(), Arc::clone(&self.lock));
-            blocking(move || {
-                let _held = lock;
-                Ok(place.clear()?)
-            })
-            .await?;
-        }
-        for _ in 0..REGISTRATIONS_MAX {
-            let known = git.known(dir).await?;
-            let Some(ours) = known.iter().find(|known| self.is_ours(&known.path)) else { break };
-            git.remove(dir, &ours.path).await?;
-        }
-        if let Some(taken) = known.iter().find(|it| !self.is_ours(&it.path) && it.branch.as_deref() == branch) {
-            let (branch, path) = (place.branch.clone(), taken.path.clone());
-            return Err(PrepareError::BranchTaken { branch, path });
-        }
-        let is_new = git.tip(dir, &place.branch).await?.is_none();
-        let from = is_new.then_some(head);
-        Ok(git.add(dir, &place.path, &place.branch, from).await?)
-    }
-
-    /// Whether a path that git names is our place's. It need not be there.
-    fn is_ours(&self, path: &Path) -> bool {
-        let real = |path: &Path| {
-            let folder = fs::canonicalize(path.parent()?).ok()?;
-            Some(folder.join(path.file_name()?))
-        };
-        path == self.place.path || real(path).is_some_and(|it| Some(it) == real(&self.place.path))
-    }
-}
-
 fn pauses() -> ExponentialBuilder {
     let (first, longest, tries) = PAUSES;
     ExponentialBuilder::new()
@@ -446,6 +252,16 @@ async fn blocking<T: Send + 'static, E: Send + 'static>(
 ) -> Result<T, E> {
     let done = tokio::task::spawn_blocking(work).await;
     done.expect("the work does not panic, and nobody aborts it")
+}
+
+/// Removes a worktree's directory, with all that is in it.
+async fn clear(place: &Place, lock: &Arc<Lock>) -> Result<(), PlaceError> {
+    let (place, lock) = (place.clone(), Arc::clone(lock));
+    blocking(move || {
+        let _held = lock;
+        place.clear()
+    })
+    .await
 }
 
 #[cfg(test)]

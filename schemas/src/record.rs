@@ -42,6 +42,10 @@ pub struct Record {
     pub session: SessionId,
     /// What the holder is at.
     pub state: State,
+    /// Since when claude has said nothing, in milliseconds since 1970, if that is long enough for a
+    /// person to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_since_ms: Option<i64>,
     /// The W3C `traceparent` of the holder's span, so that the gateway's work on this record
     /// belongs to the same trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,7 @@ use sqlx::Row as _;
 
 use super::outbox::insert_rows;
 use super::runs::{judge, release};
-use super::{Result, Store, StoreError, Tx, id, lock_thread, number};
+use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
 use crate::commands::{Done, Order};
 use crate::outbox::Row;
 use crate::render::Place;
@@ -242,7 +242,7 @@ async fn control(tx: &mut Tx, place: &Place, ordered: &Ordered, now_ms: i64) -> 
     .bind(ordered.by.id())
     .bind(what)
     .bind(number(author.id.get()))
-    .bind(&author.name)
+    .bind(text(&author.name))
     .bind(now_ms)
     .execute(&mut **tx)
     .await?;

@@ -3,7 +3,7 @@
 use schemas::ids::{MessageId, ThreadId};
 use sqlx::Row as _;
 
-use super::{Result, Store, StoreError, Tx, id, number};
+use super::{Result, Store, StoreError, Tx, id, number, text};
 use crate::outbox::{Action, Row};
 
 /// A thread that the poster may write in, until the lease ends.
@@ -153,7 +153,7 @@ impl Store {
         )
         .bind(name)
         .bind(due_ms)
-        .bind(error)
+        .bind(text(error))
         .execute(&self.pool)
         .await?;
         Ok(())
@@ -173,16 +173,19 @@ impl Store {
             .bind(number(thread.get()))
             .execute(&mut *tx)
             .await?;
-        sqlx::query(
+        let ended = sqlx::query(
             "UPDATE outbox SET state = 'ended', error = $2, done_ms = $3
               WHERE name = $1 AND state = 'due'",
         )
         .bind(name)
-        .bind(error)
+        .bind(text(error))
         .bind(now_ms)
         .execute(&mut *tx)
         .await?;
-        insert_rows(&mut tx, thread, instead.as_slice(), now_ms).await?;
+        // What another poster has done meanwhile needs no other row in its place.
+        if 0 < ended.rows_affected() {
+            insert_rows(&mut tx, thread, instead.as_slice(), now_ms).await?;
+        }
         tx.commit().await?;
         Ok(())
     }

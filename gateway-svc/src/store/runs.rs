@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _};
 
 use super::outbox::insert_rows;
-use super::{Result, Store, StoreError, Tx, id, lock_thread, number};
+use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
 use crate::outbox::Row;
 use crate::render::Place;
 
@@ -60,7 +60,7 @@ pub(crate) enum Folded {
     Moved,
     /// Known or superseded: nothing changed.
     Stale,
-    /// The store knows no such run.
+    /// The store knows no such run in that thread.
     Unknown,
 }
 
@@ -95,8 +95,8 @@ impl Store {
         .bind(number(new.asked.1.get()))
         .bind(number(new.asked.0.get()))
         .bind(number(new.author.id.get()))
-        .bind(&new.author.name)
-        .bind(&new.prompt)
+        .bind(text(&new.author.name))
+        .bind(text(&new.prompt))
         .bind(session)
         .bind(&new.trace)
         .bind(now_ms)
@@ -145,9 +145,9 @@ impl Store {
         rows.iter().map(released).collect()
     }
 
-    /// Folds a record into its run, under the thread's lock. `rows` says what is owed when the run
-    /// has its outcome by it; they are stored in the same transaction, and what is due in the
-    /// thread is released.
+    /// Folds a record into its run, under the thread's lock. `rows` says what is owed by it, which is
+    /// stored in the same transaction; when the run has its outcome, what is due in the thread is
+    /// released.
     pub(crate) async fn fold(
         &self,
         key: &RunKey,
@@ -162,9 +162,10 @@ impl Store {
             .await?;
         let row = sqlx::query(
             "SELECT state, thread, generation, attempt, owner, phase, asked_in, asked_by FROM runs
-              WHERE run = $1",
+              WHERE run = $1 AND thread = $2",
         )
         .bind(key.run.as_str())
+        .bind(number(key.thread.get()))
         .fetch_optional(&mut *tx)
         .await?;
         let Some(row) = row else { return Ok(Folded::Unknown) };
@@ -174,19 +175,22 @@ impl Store {
         if state != "released" || known.generation() != fact.generation {
             return Ok(Folded::Stale);
         }
-        match known.step(fact) {
-            Step::Stale => return Ok(Folded::Stale),
-            Step::Moved(_) => {}
+        let moved = known.step(fact) != Step::Stale;
+        // The same holding, no further: it may still have something to say.
+        if !moved && (known != Run::Held(fact) || record.quiet_since_ms.is_none()) {
+            return Ok(Folded::Stale);
         }
-        store_fact(&mut tx, key, record, now_ms).await?;
+        if moved {
+            store_fact(&mut tx, key, record, now_ms).await?;
+        }
+        let place = Place {
+            run: key.run.clone(),
+            generation: fact.generation,
+            thread: key.thread,
+            asked: asked(&row)?,
+        };
+        insert_rows(&mut tx, key.thread, &rows(&place), now_ms).await?;
         if fact.phase == Phase::Ended {
-            let place = Place {
-                run: key.run.clone(),
-                generation: fact.generation,
-                thread: key.thread,
-                asked: asked(&row)?,
-            };
-            insert_rows(&mut tx, key.thread, &rows(&place), now_ms).await?;
             release(&mut tx, key.thread, now_ms).await?;
         }
         tx.commit().await?;
@@ -244,9 +248,10 @@ async fn session(tx: &mut Tx, thread: ThreadId) -> Result<String> {
 /// Releases the next run of a thread, if none is released and its gate is open. The caller holds
 /// the thread's lock.
 pub(super) async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Result<()> {
+    // `state = 'queued'` stands twice on purpose: see `Store::lease`.
     sqlx::query(
         "UPDATE runs SET state = 'released', released_ms = $2
-          WHERE run = (SELECT run FROM runs WHERE thread = $1 AND state = 'queued'
+          WHERE state = 'queued' AND run = (SELECT run FROM runs WHERE thread = $1 AND state = 'queued'
                         ORDER BY ord LIMIT 1)
             AND NOT EXISTS (SELECT 1 FROM runs WHERE thread = $1 AND state = 'released')
             AND EXISTS (SELECT 1 FROM threads WHERE thread = $1 AND gate_until_ms <= $2)",

@@ -60,6 +60,7 @@ fn record(run: &RunId, state: State) -> Record {
         owner: "2f5a7c7e-0e27-4f5d-8a51-5b6f2a6d3e02".parse::<OwnerToken>().unwrap(),
         session: SessionId::random(),
         state,
+        quiet_since_ms: None,
         trace: None,
     }
 }

@@ -6,13 +6,15 @@
 
 use std::time::Duration;
 
+use platform::clock::now_ms;
 use schemas::record::{Record, State};
 use schemas::streams::{KILL_GRACE, RENEW};
 use tokio::time::Instant;
 
 use super::{Left, Result, Work, cas, hints, on_disk, stopped_by, trouble};
 use crate::bus::Hints;
-use crate::claude::{Event, LineState, Progress, TurnResult, told};
+use crate::claude::told::{self, Told};
+use crate::claude::{Event, LineState, Progress, TurnResult};
 use crate::spool::{Ending, EntryKind, Journal, KeeperState, Line, Spool, Subscription};
 use crate::verdict::Death;
 
@@ -34,6 +36,8 @@ pub(super) enum Followed {
     Result(Box<TurnResult>),
     /// It was stopped, by this person.
     Stopped(String),
+    /// It took longer than any run may, and was ended.
+    TooLong,
     /// It ended without.
     Death(Box<Dead>),
 }
@@ -73,15 +77,33 @@ pub(super) struct Follow<'a> {
     hints: Hints,
     /// Whether the controls are to be read.
     look: bool,
+    /// Whether claude was told to stop, by this life of the runner or an earlier one.
+    interrupted: bool,
     stopping: Option<Stopping>,
+}
+
+/// Why claude is to end before it has answered.
+#[derive(Clone)]
+enum Why {
+    Person(String),
+    TooLong,
 }
 
 /// A stop that is under way.
 struct Stopping {
-    by: String,
+    why: Why,
     /// When claude is ended if it does not stop by itself.
     kill_at: Instant,
     killed: bool,
+}
+
+impl Why {
+    fn into_end(self) -> Followed {
+        match self {
+            Why::Person(by) => Followed::Stopped(by),
+            Why::TooLong => Followed::TooLong,
+        }
+    }
 }
 
 impl<'a> Follow<'a> {
@@ -89,9 +111,11 @@ impl<'a> Follow<'a> {
     pub(super) async fn new(work: &'a mut Work, spool: &'a Spool) -> Result<Self> {
         let changes = work.host.watcher.watch(spool.dir()).map_err(trouble)?;
         let mut progress = Progress::new();
+        let mut interrupted = false;
         let entries = spool.entries().map_err(trouble)?;
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Line) {
             if let Some(line) = spool.line(entry.seq).map_err(trouble)? {
+                interrupted |= Told::parse(&line) == Told::Request(STOP.to_owned());
                 progress.told(&line);
             }
         }
@@ -107,6 +131,7 @@ impl<'a> Follow<'a> {
             keeper_by: Instant::now() + KEEPER_MAX,
             hints,
             look: true,
+            interrupted,
             stopping: None,
             work,
         })
@@ -114,6 +139,8 @@ impl<'a> Follow<'a> {
 
     /// Follows until claude has answered or ended.
     pub(super) async fn run(mut self) -> Result<Followed> {
+        // Before anything is read: an interrupt may be in the journal, and so may its result.
+        self.stop().await?;
         loop {
             // Asked before the journal is read to its end: claude says nothing after its exit.
             let exit = self.exit()?;
@@ -123,11 +150,12 @@ impl<'a> Follow<'a> {
             }
             if let Some(ending) = exit {
                 return Ok(match self.stopping {
-                    Some(stopping) => Followed::Stopped(stopping.by),
+                    Some(stopping) => stopping.why.into_end(),
                     None => Followed::Death(Box::new(self.dead(ending)?)),
                 });
             }
             self.stop().await?;
+            self.say_quiet().await?;
             self.wait().await?;
         }
     }
@@ -139,22 +167,22 @@ impl<'a> Follow<'a> {
             && let Some(result) = outcome.or(self.progress.passed_over())
             && result.is_interrupted()
         {
-            return Some(Followed::Stopped(stopping.by.clone()));
+            return Some(stopping.why.clone().into_end());
         }
         outcome.map(|result| Followed::Result(Box::new(result.clone())))
     }
 
-    /// Looks whether somebody asked for a stop, and sees to it.
+    /// Looks whether somebody asked for a stop, or the run takes too long, and sees to it.
     async fn stop(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.look)
-            && self.stopping.is_none()
-            && let Some(by) = stopped_by(&self.work.host, &self.work.held).await?
+        if self.stopping.is_none()
+            && let Some(why) = self.why_stop().await?
         {
-            tracing::info!(run = %self.work.held.request.run, "is stopped");
-            // The same line again after a restart of the runner is one more interrupt of nothing.
-            self.tell(&told::interrupt(STOP))?;
+            if !std::mem::replace(&mut self.interrupted, true) {
+                tracing::info!(run = %self.work.held.request.run, "is stopped");
+                self.tell(&told::interrupt(STOP))?;
+            }
             let kill_at = Instant::now() + KILL_GRACE;
-            self.stopping = Some(Stopping { by, kill_at, killed: false });
+            self.stopping = Some(Stopping { why, kill_at, killed: false });
         }
         if let Some(stopping) = &mut self.stopping
             && stopping.kill_at <= Instant::now()
@@ -163,6 +191,34 @@ impl<'a> Follow<'a> {
             on_disk(|| self.spool.put_kill(self.next_seq, super::GRACES))?;
             self.next_seq += 1;
         }
+        Ok(())
+    }
+
+    async fn why_stop(&mut self) -> Result<Option<Why>> {
+        let held = &self.work.held;
+        let max_ms = i64::try_from(self.work.host.config.run_max.as_millis()).unwrap_or(i64::MAX);
+        if held.since_ms.saturating_add(max_ms) <= now_ms() {
+            return Ok(Some(Why::TooLong));
+        }
+        if !std::mem::take(&mut self.look) {
+            return Ok(None);
+        }
+        Ok(stopped_by(&self.work.host, held).await?.map(Why::Person))
+    }
+
+    /// Writes into the record that claude says nothing, or that it speaks again.
+    async fn say_quiet(&mut self) -> Result<()> {
+        let spoke_ms = self.spool.journal_written_ms().map_err(trouble)?;
+        let max =
+            i64::try_from(self.work.host.config.silent_notice.as_millis()).unwrap_or(i64::MAX);
+        let quiet = spoke_ms.filter(|spoke_ms| spoke_ms.saturating_add(max) <= now_ms());
+        let work = &mut *self.work;
+        if quiet == work.held.record.quiet_since_ms || work.held.record.state != State::Running {
+            return Ok(());
+        }
+        let record = Record { quiet_since_ms: quiet, ..work.held.record.clone() };
+        work.revision = cas(&work.host, &work.held.key(), &record, work.revision).await?;
+        work.held.record = record;
         Ok(())
     }
 

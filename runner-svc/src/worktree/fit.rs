@@ -99,7 +99,12 @@ pub(crate) enum FitError {
 
 /// Copies files from the project's directory into the worktree. A file that is missing there is
 /// passed over: it need not be on every host.
-pub(super) fn copy(from: &Path, to: &Path, part: &Path, names: &[CopyPath]) -> Result<(), FitError> {
+pub(super) fn copy(
+    from: &Path,
+    to: &Path,
+    part: &Path,
+    names: &[CopyPath],
+) -> Result<(), FitError> {
     for CopyPath(name) in names {
         let failed = |source| FitError::Copy { name: name.clone(), source };
         let Some(source) = source(from, name)? else {
@@ -223,12 +228,6 @@ fn tail(log: &Path) -> io::Result<String> {
     let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     Ok(lines.collect::<Vec<_>>().join(" | "))
-}
-
-impl From<FitError> for super::PrepareError {
-    fn from(error: FitError) -> Self {
-        Self::Fit(error)
-    }
 }
 
 /// Puts all that was written to the disk that holds `path` onto it.

@@ -12,7 +12,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::process::Command;
 
 use super::place::Lock;
 use super::process::{self, Env, NotRun};
@@ -84,6 +83,12 @@ pub(super) enum Repo {
     Unfit(String),
 }
 
+impl Repo {
+    fn unfit(why: &str) -> Self {
+        Self::Unfit(why.to_owned())
+    }
+}
+
 /// A worktree that a repository knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Known {
@@ -104,15 +109,23 @@ impl Git<'_> {
         &self,
         dir: &Path,
         words: &'static str,
+        more: &[&OsStr],
+    ) -> Result<Vec<u8>, GitError> {
+        self.call_within(CALL_MAX, dir, words, more).await
+    }
+
+    async fn call_within(
+        &self,
         max: Duration,
-        more: impl FnOnce(&mut Command),
+        dir: &Path,
+        words: &'static str,
+        more: &[&OsStr],
     ) -> Result<Vec<u8>, GitError> {
         let mut command =
             process::command("git", self.env, self.lock).map_err(GitError::DoesNotStart)?;
         // A cache that another program keeps may be late; nothing here depends on one.
         command.args(["--no-pager", "-c", "core.fsmonitor=false", "-C"]).arg(dir);
-        command.args(words.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped());
-        more(&mut command);
+        command.args(words.split(' ')).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
         let ran = match process::run(command, max).await {
             Ok(ran) => ran,
             Err(NotRun::TimedOut) => return Err(GitError::TimedOut { command: words, max }),
@@ -131,43 +144,33 @@ impl Git<'_> {
 
     /// What the project's directory is. Only what may be otherwise at the next try is an error.
     pub(super) async fn probe(&self, dir: &Path) -> Result<Repo, GitError> {
-        let unfit = |why: &str| Ok(Repo::Unfit(why.to_owned()));
         let words = "rev-parse --is-inside-work-tree --is-bare-repository --show-prefix";
-        let answer = match self.call(dir, words, CALL_MAX, |_| {}).await {
+        let answer = match self.call(dir, words, &[]).await {
             Ok(answer) => answer,
-            Err(GitError::Missing) => return unfit("git is not installed on this host"),
+            Err(GitError::Missing) => return Ok(Repo::unfit("git is not installed on this host")),
             Err(GitError::Failed { said, .. }) if said.contains("not a git repository") => {
-                return unfit("it is no git repository");
+                return Ok(Repo::unfit("it is no git repository"));
             }
             Err(GitError::Failed { said, .. }) => {
                 return Ok(Repo::Unfit(format!("git does not take its repository ({said})")));
             }
             Err(error) => return Err(error),
         };
-        let Ok(answer) = String::from_utf8(answer) else {
-            return unfit("its path is not UTF-8");
-        };
-        let inside = match answer.split_once('\n') {
-            Some(("true", rest)) => rest.split_once('\n').map_or("", |(_, prefix)| prefix),
-            Some((_, rest)) if rest.starts_with("true") => {
-                return unfit("its git repository is bare");
-            }
-            Some(_) | None => return unfit("git has no files there"),
-        };
-        let inside = inside.trim_end_matches('\n').trim_end_matches('/').to_owned();
-        self.probe_commit(dir, inside).await
+        match parse_probe(&answer) {
+            Ok(inside) => self.probe_commit(dir, inside).await,
+            Err(why) => Ok(Repo::unfit(why)),
+        }
     }
 
     async fn probe_commit(&self, dir: &Path, inside: String) -> Result<Repo, GitError> {
-        let unfit = |why: &str| Ok(Repo::Unfit(why.to_owned()));
         let Some(head) = self.commit(dir, "HEAD").await? else {
-            return unfit("nothing is committed there yet");
+            return Ok(Repo::unfit("nothing is committed there yet"));
         };
         if !inside.is_empty() {
             let tree = format!("{head}:{inside}");
-            match self.call(dir, "cat-file -e", CALL_MAX, |git| drop(git.arg(tree))).await {
+            match self.call(dir, "cat-file -e", &[tree.as_ref()]).await {
                 Ok(_) => {}
-                Err(GitError::Failed { .. }) => return unfit("git has no files of it"),
+                Err(GitError::Failed { .. }) => return Ok(Repo::unfit("git has no files of it")),
                 Err(error) => return Err(error),
             }
         }
@@ -177,9 +180,7 @@ impl Git<'_> {
     /// The commit that a name stands for, if it stands for one.
     pub(super) async fn commit(&self, dir: &Path, name: &str) -> Result<Option<String>, GitError> {
         let commit = format!("{name}^{{commit}}");
-        let ask =
-            self.call(dir, "rev-parse --quiet --verify", CALL_MAX, |git| drop(git.arg(commit)));
-        match ask.await {
+        match self.call(dir, "rev-parse --quiet --verify", &[commit.as_ref()]).await {
             Ok(answer) => Ok(Some(String::from_utf8_lossy(&answer).trim().to_owned())),
             Err(GitError::Failed { code: Some(1), .. }) => Ok(None),
             Err(error) => Err(error),
@@ -193,9 +194,7 @@ impl Git<'_> {
 
     /// Whether git passes over a path in the project, should it lie there.
     pub(super) async fn ignores(&self, dir: &Path, path: &Path) -> Result<bool, GitError> {
-        let ask =
-            self.call(dir, "check-ignore --quiet --", CALL_MAX, |git| drop(git.arg(path)));
-        match ask.await {
+        match self.call(dir, "check-ignore --quiet --", &[path.as_os_str()]).await {
             Ok(_) => Ok(true),
             Err(GitError::Failed { code: Some(1), .. }) => Ok(false),
             Err(error) => Err(error),
@@ -204,15 +203,14 @@ impl Git<'_> {
 
     /// The root of the working tree.
     pub(super) async fn toplevel(&self, dir: &Path) -> Result<PathBuf, GitError> {
-        let answer = self.call(dir, "rev-parse --show-toplevel", CALL_MAX, |_| {}).await?;
+        let answer = self.call(dir, "rev-parse --show-toplevel", &[]).await?;
         let answer = answer.strip_suffix(b"\n").unwrap_or(&answer);
         Ok(PathBuf::from(OsStr::from_bytes(answer)))
     }
 
     /// Lists the worktrees of a repository.
     pub(super) async fn known(&self, dir: &Path) -> Result<Vec<Known>, GitError> {
-        let answer = self.call(dir, "worktree list --porcelain", CALL_MAX, |_| {}).await?;
-        Ok(parse_known(&answer))
+        Ok(parse_known(&self.call(dir, "worktree list --porcelain", &[]).await?))
     }
 
     /// Ties a new directory to a branch, without files. The branch is made where `from` is given.
@@ -223,41 +221,41 @@ impl Git<'_> {
         branch: &str,
         from: Option<&str>,
     ) -> Result<(), GitError> {
-        let add = self.call(dir, "worktree add --no-checkout", CALL_MAX, |git| {
-            match from {
-                Some(from) => git.args(["--no-track", "-b", branch, "--"]).arg(path).arg(from),
-                None => git.arg("--").arg(path).arg(branch),
-            };
-        });
-        add.await.map(drop)
+        let (path, branch) = (path.as_os_str(), OsStr::new(branch));
+        let (words, more) = match from {
+            Some(from) => (
+                "worktree add --quiet --no-checkout --no-track -b",
+                vec![branch, "--".as_ref(), path, from.as_ref()],
+            ),
+            None => ("worktree add --quiet --no-checkout --", vec![path, branch]),
+        };
+        self.call(dir, words, &more).await.map(drop)
     }
 
     /// Makes a worktree's files what its commit says: the second half of `git worktree add`, without
     /// the project's hooks. What lay there is overwritten.
     pub(super) async fn fill(&self, path: &Path, max: Duration) -> Result<(), GitError> {
-        self.call(path, "reset --quiet --hard --no-recurse-submodules", max, |_| {}).await.map(drop)
+        let words = "reset --quiet --hard --no-recurse-submodules";
+        self.call_within(max, path, words, &[]).await.map(drop)
     }
 
     /// Makes the repository know where a worktree lies, after either was moved.
     pub(super) async fn repair(&self, dir: &Path, path: &Path) -> Result<(), GitError> {
-        self.call(dir, "worktree repair --", CALL_MAX, |git| drop(git.arg(path))).await.map(drop)
+        self.call(dir, "worktree repair --", &[path.as_os_str()]).await.map(drop)
     }
 
     /// Removes a worktree with all that is in it; its directory may be gone already.
     pub(super) async fn remove(&self, dir: &Path, path: &Path) -> Result<(), GitError> {
         let words = "worktree remove --force --force --";
-        self.call(dir, words, CALL_MAX, |git| drop(git.arg(path))).await.map(drop)
+        self.call(dir, words, &[path.as_os_str()]).await.map(drop)
     }
 
     /// Deletes a branch that still is at this commit, with its settings.
     pub(super) async fn delete(&self, dir: &Path, branch: &str, tip: &str) -> Result<(), GitError> {
         let reference = format!("refs/heads/{branch}");
-        let delete =
-            self.call(dir, "update-ref -d", CALL_MAX, |git| drop(git.arg(reference).arg(tip)));
-        delete.await?;
+        self.call(dir, "update-ref -d", &[reference.as_ref(), tip.as_ref()]).await?;
         let section = format!("branch.{branch}");
-        let words = "config --local --remove-section";
-        match self.call(dir, words, CALL_MAX, |git| drop(git.arg(section))).await {
+        match self.call(dir, "config --local --remove-section", &[section.as_ref()]).await {
             // Most branches have none.
             Ok(_) | Err(GitError::Failed { .. }) => Ok(()),
             Err(error) => Err(error),
@@ -268,12 +266,12 @@ impl Git<'_> {
     pub(super) async fn changes(&self, path: &Path) -> Result<Vec<Vec<u8>>, GitError> {
         let words = "status --porcelain=v1 -z --untracked-files=all --ignore-submodules=none \
                      --no-renames";
-        Ok(records(&self.call(path, words, CALL_MAX, |_| {}).await?))
+        Ok(records(&self.call(path, words, &[]).await?))
     }
 
     /// The files of the index: tag, space, mode, more, tab, path.
     pub(super) async fn index(&self, path: &Path) -> Result<Vec<Vec<u8>>, GitError> {
-        Ok(records(&self.call(path, "ls-files -v -s -z", CALL_MAX, |_| {}).await?))
+        Ok(records(&self.call(path, "ls-files -v -s -z", &[]).await?))
     }
 
     /// How many commits are reachable from `tips`, and from no other branch and no remote.
@@ -284,17 +282,13 @@ impl Git<'_> {
         tips: &[String],
     ) -> Result<u32, GitError> {
         let exclude = format!("--exclude={branch}");
-        let count = self.call(dir, "rev-list --count", CALL_MAX, |git| {
-            git.args(tips).args(["--not", &exclude, "--branches", "--remotes"]);
-        });
-        let answer = count.await?;
+        let mut more: Vec<&OsStr> = tips.iter().map(OsStr::new).collect();
+        more.extend(["--not", &exclude, "--branches", "--remotes"].map(OsStr::new));
+        let words = "rev-list --count";
+        let answer = self.call(dir, words, &more).await?;
         let answer = String::from_utf8_lossy(&answer).trim().to_owned();
-        let odd = |_| GitError::Failed {
-            command: "rev-list --count",
-            code: Some(0),
-            said: format!("{answer:?} is no number"),
-        };
-        answer.parse().map_err(odd)
+        let said = format!("{answer:?} is no number");
+        answer.parse().map_err(|_| GitError::Failed { command: words, code: Some(0), said })
     }
 }
 
@@ -315,6 +309,21 @@ fn said(stderr: &[u8], code: Option<i32>) -> String {
 fn records(bytes: &[u8]) -> Vec<Vec<u8>> {
     let records = bytes.split(|byte| *byte == 0).filter(|record| !record.is_empty());
     records.map(<[u8]>::to_vec).collect()
+}
+
+/// Reads whether a directory is in a working tree, whether the repository is bare, and where in it
+/// the directory is; or says why no worktree can be made of it.
+fn parse_probe(answer: &[u8]) -> Result<String, &'static str> {
+    let text = str::from_utf8(answer).map_err(|_| "its path is not UTF-8")?;
+    let mut lines = text.splitn(3, '\n');
+    match (lines.next(), lines.next()) {
+        (Some("true"), _) => {
+            let inside = lines.next().unwrap_or_default().trim_end_matches('\n');
+            Ok(inside.trim_end_matches('/').to_owned())
+        }
+        (_, Some("true")) => Err("its git repository is bare"),
+        (Some(_) | None, _) => Err("git has no files there"),
+    }
 }
 
 /// Reads `git worktree list --porcelain`.
@@ -376,6 +385,15 @@ mod tests {
             parse_known(text),
             [known("/a b", Some("main")), known("/c", None), known("/d", None)]
         );
+    }
+
+    #[test]
+    fn what_a_directory_is_to_git_is_read() {
+        assert_eq!(parse_probe(b"true\nfalse\n\n"), Ok(String::new()));
+        assert_eq!(parse_probe("true\nfalse\na b/\u{fc}/\n".as_bytes()), Ok("a b/\u{fc}".into()));
+        assert_eq!(parse_probe(b"false\ntrue\n\n"), Err("its git repository is bare"));
+        assert_eq!(parse_probe(b"false\nfalse\n\n"), Err("git has no files there"));
+        assert_eq!(parse_probe(b"true\nfalse\n\xff/\n"), Err("its path is not UTF-8"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use thiserror::Error;
 use super::fit;
 use super::git::{Git, GitError, Link};
 use super::place::{self, Lock, Phase, Place, PlaceError};
-use super::{Site, Worktrees, blocking, pauses};
+use super::{Site, Worktrees, clear, pauses};
 
 /// How long a place that is at work is waited for: it can be swept another time.
 const LOCK_MAX: Duration = Duration::from_secs(1);
@@ -131,17 +131,18 @@ impl Worktrees {
         if let Some(stays) = sweeping.stays().await? {
             return Ok(Some(stays));
         }
-        sweeping.remove().await?;
+        sweeping.take_apart().await?;
+        place.forget(&sweeping.lock)?;
         Ok(None)
     }
 }
 
 /// One thread's place, in our hands.
-struct Sweeping<'a> {
-    all: &'a Worktrees,
-    site: Site<'a>,
-    place: &'a Place,
-    lock: Arc<Lock>,
+pub(super) struct Sweeping<'a> {
+    pub(super) all: &'a Worktrees,
+    pub(super) site: Site<'a>,
+    pub(super) place: &'a Place,
+    pub(super) lock: Arc<Lock>,
 }
 
 impl Sweeping<'_> {
@@ -194,10 +195,11 @@ impl Sweeping<'_> {
 
     /// What is not committed. A copy that is the same as the project's own file is no work.
     async fn changes(&self, inside: &str) -> Result<Option<Stays>, SweepError> {
-        let changes = self.git().changes(&self.place.path).await?;
-        let changed = changes.iter().filter(|record| !self.is_mere_copy(record, inside));
-        let files: Vec<&Path> =
-            changed.map(|record| Path::new(OsStr::from_bytes(record.get(3..).unwrap_or(record)))).collect();
+        let records = self.git().changes(&self.place.path).await?;
+        let changed = records.iter().filter(|record| !self.is_mere_copy(record, inside));
+        let files: Vec<&Path> = changed
+            .map(|record| Path::new(OsStr::from_bytes(record.get(3..).unwrap_or(record))))
+            .collect();
         let first = files.first().map(|first| first.to_path_buf());
         Ok(first.map(|first| Stays::Changes { first, count: files.len() }))
     }
@@ -232,46 +234,40 @@ impl Sweeping<'_> {
         Ok((0 < count).then_some(Stays::Commits(count)))
     }
 
-    /// The worktree, the branch, the mark. Until the mark is gone, each step can be done again.
-    async fn remove(&self) -> Result<(), SweepError> {
-        let (place, git) = (self.place, self.git());
+    /// Removes the worktree, and the branch if nothing is on it alone. The mark says that this may
+    /// be done again.
+    pub(super) async fn take_apart(&self) -> Result<(), SweepError> {
+        let place = self.place;
         if matches!(place.phase()?, None | Some(Phase::Directory { .. })) {
-            return Ok(place.forget(&self.lock)?);
+            return Ok(());
         }
         // The project's directory may lead to another repository by now.
         let link = Link::read(&place.path);
-        let dir = link.map_or(self.site.directory.to_owned(), |link| link.common);
-        let tip = git.tip(&dir, &place.branch).await?;
+        let dir = link.map_or_else(|| self.site.directory.to_owned(), |link| link.common);
         place.mark(&Phase::Making)?;
-        let (clearing, lock) = (place.clone(), Arc::clone(&self.lock));
-        blocking(move || {
-            let _held = lock;
-            clearing.clear()
-        })
-        .await?;
+        clear(place, &self.lock).await?;
         let forgets = || async {
             let _alone = self.all.registering.lock().await;
-            self.unregister(&dir, tip.as_deref()).await
+            self.unregister(&dir).await
         };
         forgets.retry(pauses()).when(GitError::is_contention).await?;
         tracing::info!(path = %place.path.display(), branch = place.branch, "a worktree is removed");
-        Ok(place.forget(&self.lock)?)
+        Ok(())
     }
 
-    async fn unregister(&self, dir: &Path, tip: Option<&str>) -> Result<(), GitError> {
+    async fn unregister(&self, dir: &Path) -> Result<(), GitError> {
         let (git, place) = (self.git(), self.place);
         match git.remove(dir, &place.path).await {
-            // It is not known there (any more).
             Ok(()) => {}
+            // It is not known there (any more).
             Err(GitError::Failed { said, .. }) if said.contains("is not a working tree") => {}
             Err(error) => return Err(error),
         }
-        match tip {
-            Some(tip) if git.tip(dir, &place.branch).await?.as_deref() == Some(tip) => {
-                git.delete(dir, &place.branch, tip).await
-            }
-            Some(_) | None => Ok(()),
+        let Some(tip) = git.tip(dir, &place.branch).await? else { return Ok(()) };
+        if 0 < git.own_commits(dir, &place.branch, std::slice::from_ref(&tip)).await? {
+            return Ok(());
         }
+        git.delete(dir, &place.branch, &tip).await
     }
 }
 
