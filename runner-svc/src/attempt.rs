@@ -193,10 +193,7 @@ impl Work {
         }
         match self.spawn().await {
             Ok(spool) => self.follow(spool).await,
-            Err(Refused::Never(why)) => {
-                tracing::error!(run = %self.held.request.run, why, "cannot be started");
-                self.tell(&failed(why)).await
-            }
+            Err(Refused::Never(why)) => self.tell(&failed(why)).await,
             Err(Refused::Left(left)) => Err(left),
         }
     }
@@ -356,7 +353,15 @@ impl Work {
         if let Some(delivery) = &self.delivery {
             delivery.done().await;
         }
-        tracing::info!(run = %self.held.request.run, "has its outcome");
+        let run = &self.held.request.run;
+        match self.held.record.outcome() {
+            Some(Outcome::Failed { why, .. }) => tracing::warn!(%run, why, "failed"),
+            Some(Outcome::Answered { denied, .. }) => {
+                tracing::info!(%run, denied = denied.len(), "answered");
+            }
+            Some(Outcome::Stopped { .. }) => tracing::info!(%run, "stopped"),
+            None => {}
+        }
         Ok(())
     }
 
