@@ -220,7 +220,7 @@ impl Work {
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
         let owner = self.held.record.owner.to_string();
         let make = || Spool::create(&self.host.spools, &owner, &spec, &[(HELD, &held)]);
-        let spool = on_disk(make).map_err(Refused::Left)?;
+        let spool = on_disk(make)?;
         self.open(&spool).await?;
         Ok(spool)
     }
@@ -228,7 +228,7 @@ impl Work {
     /// Tells claude the request and starts its keeper.
     async fn open(&self, spool: &Spool) -> Result<(), Refused> {
         let line = self.held.line(&self.held.prompt);
-        on_disk(|| spool.put_line(FIRST_SEQ, &line)).map_err(Refused::Left)?;
+        on_disk(|| spool.put_line(FIRST_SEQ, &line))?;
         let name = session_name(&self.held);
         let tmux = &self.host.tmux;
         let opened = match tmux.version().await {
@@ -273,7 +273,11 @@ impl Work {
                     on_disk(|| spool.write_file(RESULT, &text))?;
                     return self.finish(spool, &ended.state).await;
                 }
-                Ok(Next::Again { echoed }) => spool = self.again(spool, echoed).await?,
+                Ok(Next::Again { echoed }) => match self.again(spool, echoed).await {
+                    Ok(next) => spool = next,
+                    Err(Refused::Never(why)) => return self.tell(&failed(why)).await,
+                    Err(Refused::Left(left)) => return Err(left),
+                },
                 Err(Left::TakenOver) => {
                     stop(&self.host, &spool).await?;
                     sweep(&self.host, spool).await?;
@@ -310,7 +314,7 @@ impl Work {
     }
 
     /// The next attempt after a death: a record of its own, then a spool of its own.
-    async fn again(&mut self, dead: Spool, echoed: bool) -> Result<Spool> {
+    async fn again(&mut self, dead: Spool, echoed: bool) -> Result<Spool, Refused> {
         let last = self.held.record.clone();
         self.host.pause(PAUSE_AGAIN * last.attempt.0).await?;
         let next = Record {
@@ -324,10 +328,7 @@ impl Work {
         self.held.prompt = self.held.prompt.after(&self.held.request.run, &next, echoed);
         self.held.record = next;
         sweep(&self.host, dead).await?;
-        match self.spawn().await {
-            Ok(spool) => Ok(spool),
-            Err(refused) => Err(refused.into_left()),
-        }
+        self.spawn().await
     }
 
     /// The outcome is on disk: tells it, ends claude, sweeps.
@@ -401,6 +402,12 @@ enum Refused {
     Never(String),
     /// Not now.
     Left(Left),
+}
+
+impl From<Left> for Refused {
+    fn from(left: Left) -> Self {
+        Self::Left(left)
+    }
 }
 
 impl Refused {

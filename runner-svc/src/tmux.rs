@@ -33,6 +33,10 @@ const HISTORY_LINES: &str = "20000";
 /// The size of a window that nobody is attached to.
 const SIZE: [&str; 4] = ["-x", "160", "-y", "48"];
 
+/// The pauses before a session is started again because the server was just going. A server that
+/// goes is gone in a few milliseconds.
+const GOING_PAUSES_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
+
 /// The window of the keeper.
 const KEEPER_WINDOW: &str = "keeper";
 /// The window that is shown.
@@ -178,6 +182,13 @@ impl Tmux {
         words.add(&["new-session", "-d", "-s", name.0, "-n", KEEPER_WINDOW]).add(&SIZE);
         words.add(&["--"]).add(&self.window("keep", dir));
         let mut output = self.call(&words.0).await?;
+        for pause in GOING_PAUSES_MS {
+            if !is_going(&stderr(&output)) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            output = self.call(&words.0).await?;
+        }
         if stderr(&output).starts_with("duplicate session") {
             // In one call: a server whose last session goes would go with it.
             let mut again = Words::new(&["kill-session", "-t", &format!("={name}"), ";"]);
@@ -302,6 +313,15 @@ fn failed(command: &str, output: &Output) -> TmuxError {
         (_, None) => "killed".to_owned(),
     };
     TmuxError::Failed { command: command.to_owned(), said }
+}
+
+/// Whether a server went away just when it was called: its last session had ended. The next call
+/// starts another.
+fn is_going(said: &str) -> bool {
+    said.starts_with("server exited")
+        || said.starts_with("lost server")
+        || said.ends_with("(Connection refused)")
+        || is_no_server(said)
 }
 
 /// The two ways in which tmux says that nobody listens: there is a socket and no server; there is no

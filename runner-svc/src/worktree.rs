@@ -1,11 +1,12 @@
 //! Where a thread works: in a git worktree of its own, or in the project's directory itself.
 //!
 //! A worktree lies in the runner's state directory, `worktrees/<project>/<thread>`, on the branch
-//! `holdfast/<thread>`, made from the project's HEAD when the thread first needs it. It is made in
-//! steps, each of which can be the last before a `kill -9`: mark → `git worktree add --no-checkout`
-//! → files → copies → mark → set-up command → mark, and only then is it given to anybody. Until the
-//! second mark it may be completed or thrown away; after it, nothing in it is ever overwritten. A
-//! thread stays where it began, whatever the configuration says later.
+//! `holdfast/<thread>`, made from the project's HEAD when the thread first needs it. It is made on a
+//! workbench beside, in steps each of which can be the last before a `kill -9`: `git worktree add
+//! --no-checkout` → files → copies → mark → moved to its place → set-up command → mark, and only
+//! then is it given to anybody. Whatever is found on the workbench is completed or thrown away; what
+//! lies in its place is never overwritten. A thread stays where it began, whatever the configuration
+//! says later.
 //!
 //! It never changes the project's own directory, index or HEAD: the branch and the worktree's entry
 //! are all that the repository sees. It runs no hook of the project (`setup` is for that), and
@@ -19,7 +20,7 @@ mod process;
 mod sweep;
 
 use std::ffi::OsString;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +32,7 @@ use tokio::sync::Mutex;
 
 pub(crate) use fit::{CopyPath, FitError};
 pub(crate) use git::GitError;
-use git::Link;
-use make::Making;
+use git::{Git, Link};
 pub(crate) use place::PlaceError;
 use place::{Lock, Phase, Place};
 use process::Env;
@@ -101,9 +101,6 @@ pub(crate) enum PrepareError {
     /// A copy or the set-up command failed.
     #[error(transparent)]
     Fit(#[from] FitError),
-    /// What was made of the worktree cannot be taken apart.
-    #[error(transparent)]
-    Sweep(#[from] SweepError),
     /// The thread has its worktree, but its project has changed.
     #[error("the worktree cannot be made again, because {0}")]
     Unfit(String),
@@ -144,6 +141,9 @@ const BOUNDS: Bounds = Bounds {
 /// The first and the longest pause, and the number of tries, while another git holds a lock: about
 /// 20 s. git holds such locks for milliseconds; what lasts longer was left by a crash.
 const PAUSES: (Duration, Duration, usize) = (Duration::from_millis(50), Duration::from_secs(2), 14);
+
+/// How often a registration of the same place is removed: git allows one, crashes can leave more.
+const REGISTRATIONS_MAX: usize = 8;
 
 /// The worktrees of this host.
 #[derive(Debug)]
@@ -189,11 +189,11 @@ impl Worktrees {
         if let Some(there) = settled(&place, site)? {
             return Ok(there);
         }
-        let lock = Arc::new(place.lock(self.bounds.lock).await?);
+        let held = self.hold(site, &place, self.bounds.lock).await?;
         if let Some(there) = settled(&place, site)? {
             return Ok(there);
         }
-        Making { all: self, site, place: &place, lock }.go().await
+        held.make().await
     }
 
     /// Remembers that the thread was told why it works in the project's directory.
@@ -205,15 +205,72 @@ impl Worktrees {
         let place = Place::new(&self.root, project, thread);
         match place.phase()? {
             Some(Phase::Directory { why: Some(_) }) => place.mark(&Phase::Directory { why: None }),
-            Some(
-                Phase::Directory { why: None }
-                | Phase::Making
-                | Phase::Made { .. }
-                | Phase::Ready { .. },
-            )
+            Some(Phase::Directory { why: None } | Phase::Made { .. } | Phase::Ready { .. })
             | None => Ok(()),
         }
     }
+}
+
+/// One thread's place, locked.
+struct Held<'a> {
+    all: &'a Worktrees,
+    site: Site<'a>,
+    place: &'a Place,
+    lock: Arc<Lock>,
+}
+
+impl Worktrees {
+    async fn hold<'a>(
+        &'a self,
+        site: Site<'a>,
+        place: &'a Place,
+        max: Duration,
+    ) -> Result<Held<'a>, PlaceError> {
+        let lock = Arc::new(place.lock(max).await?);
+        Ok(Held { all: self, site, place, lock })
+    }
+}
+
+impl Held<'_> {
+    fn git(&self) -> Git<'_> {
+        Git { env: &self.all.git_env, lock: &self.lock }
+    }
+
+    /// Does with the place what would hold up the runtime. The place stays locked until it is done,
+    /// whether or not anybody waits for it.
+    async fn blocking<T: Send + 'static, E: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Place) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let (place, lock) = (self.place.clone(), Arc::clone(&self.lock));
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = lock;
+            work(&place)
+        });
+        done.await.expect("the work does not panic, and nobody aborts it")
+    }
+
+    /// Makes a repository forget what it knows of this place.
+    async fn unregister(&self, dir: &Path) -> Result<(), GitError> {
+        for _ in 0..REGISTRATIONS_MAX {
+            let known = self.git().known(dir).await?;
+            let Some(ours) = known.iter().find(|known| self.is_ours(&known.path)) else { break };
+            self.git().remove(dir, &ours.path).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a path that git names is our place or its bench. It need not be there.
+    fn is_ours(&self, path: &Path) -> bool {
+        [&self.place.path, &self.place.bench].into_iter().any(|ours| is_same(path, ours))
+    }
+}
+
+/// Whether two paths lead to the same name in the same folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real =
+        |path: &Path| Some((fs::canonicalize(path.parent()?).ok()?, path.file_name()?.to_owned()));
+    one == other || real(one).is_some_and(|one| Some(one) == real(other))
 }
 
 /// Where the thread works, if that was settled before and still is so. Asks the disk alone.
@@ -225,7 +282,7 @@ fn settled(place: &Place, site: Site<'_>) -> Result<Option<Workplace>, PlaceErro
         Some(Phase::Ready { inside }) if Link::read(&place.path).is_some() => {
             Ok(Some(given(place, &inside)?))
         }
-        Some(Phase::Ready { .. } | Phase::Made { .. } | Phase::Making) | None => Ok(None),
+        Some(Phase::Ready { .. } | Phase::Made { .. }) | None => Ok(None),
     }
 }
 
@@ -244,24 +301,6 @@ fn pauses() -> ExponentialBuilder {
         .with_max_delay(longest)
         .with_max_times(tries)
         .with_jitter()
-}
-
-/// Does what would hold up the runtime.
-async fn blocking<T: Send + 'static, E: Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, E> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.expect("the work does not panic, and nobody aborts it")
-}
-
-/// Removes a worktree's directory, with all that is in it.
-async fn clear(place: &Place, lock: &Arc<Lock>) -> Result<(), PlaceError> {
-    let (place, lock) = (place.clone(), Arc::clone(lock));
-    blocking(move || {
-        let _held = lock;
-        place.clear()
-    })
-    .await
 }
 
 #[cfg(test)]

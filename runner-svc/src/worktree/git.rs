@@ -57,10 +57,17 @@ pub(crate) enum GitError {
 impl GitError {
     /// Whether somebody else's git was at work in the repository: trying again is worth it.
     pub(super) fn is_contention(&self) -> bool {
+        self.says(".lock': File exists") || self.says("could not lock config file")
+    }
+
+    /// Whether the directory is in no repository.
+    pub(super) fn is_no_repository(&self) -> bool {
+        self.says("not a git repository")
+    }
+
+    fn says(&self, words: &str) -> bool {
         match self {
-            Self::Failed { said, .. } => {
-                said.contains(".lock': File exists") || said.contains("could not lock config file")
-            }
+            Self::Failed { said, .. } => said.contains(words),
             Self::Missing
             | Self::DoesNotStart(_)
             | Self::TimedOut { .. }
@@ -148,10 +155,11 @@ impl Git<'_> {
         let answer = match self.call(dir, words, &[]).await {
             Ok(answer) => answer,
             Err(GitError::Missing) => return Ok(Repo::unfit("git is not installed on this host")),
-            Err(GitError::Failed { said, .. }) if said.contains("not a git repository") => {
+            Err(error) if error.is_no_repository() => {
                 return Ok(Repo::unfit("it is no git repository"));
             }
-            Err(GitError::Failed { said, .. }) => {
+            // What git says no to with this code, it says no to every time.
+            Err(GitError::Failed { said, code: Some(128), .. }) => {
                 return Ok(Repo::Unfit(format!("git does not take its repository ({said})")));
             }
             Err(error) => return Err(error),
@@ -170,7 +178,9 @@ impl Git<'_> {
             let tree = format!("{head}:{inside}");
             match self.call(dir, "cat-file -e", &[tree.as_ref()]).await {
                 Ok(_) => {}
-                Err(GitError::Failed { .. }) => return Ok(Repo::unfit("git has no files of it")),
+                Err(GitError::Failed { code: Some(_), .. }) => {
+                    return Ok(Repo::unfit("git has no files of it"));
+                }
                 Err(error) => return Err(error),
             }
         }

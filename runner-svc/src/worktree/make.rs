@@ -1,73 +1,46 @@
 //! Makes a thread's worktree, from whatever an earlier try left.
 //!
-//! The place is locked while this runs. Only under [`Phase::Making`] is anything overwritten or
-//! removed; what lies in the way under any other mark, or under none, is left alone and named.
+//! The place is locked while this runs. Nothing is overwritten or removed but on the workbench; what
+//! lies in the way elsewhere is left alone and named.
 
 use std::fs::{self, DirBuilder};
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
 
 use backon::Retryable as _;
 
 use super::fit;
-use super::git::{Git, GitError, Link, Repo};
-use super::place::{Lock, Phase, Place, PlaceError};
-use super::sweep::Sweeping;
-use super::{PrepareError, Site, Workplace, Worktrees, blocking, clear, given, pauses};
+use super::git::{GitError, Link, Repo};
+use super::place::{Phase, PlaceError};
+use super::{Held, PrepareError, Workplace, given, is_same, pauses};
 
-/// How often a registration at the same path is removed: git allows one, a crash can leave two.
-const REGISTRATIONS_MAX: usize = 4;
-
-/// One thread's place, in our hands.
-pub(super) struct Making<'a> {
-    pub(super) all: &'a Worktrees,
-    pub(super) site: Site<'a>,
-    pub(super) place: &'a Place,
-    pub(super) lock: Arc<Lock>,
-}
-
-impl Making<'_> {
-    fn git(&self) -> Git<'_> {
-        Git { env: &self.all.git_env, lock: &self.lock }
-    }
-
-    fn sweeping(&self) -> Sweeping<'_> {
-        Sweeping { all: self.all, site: self.site, place: self.place, lock: Arc::clone(&self.lock) }
-    }
-
+impl Held<'_> {
     /// Goes on from wherever the place is.
-    pub(super) async fn go(&self) -> Result<Workplace, PrepareError> {
-        let place = self.place;
-        let inside = match place.phase()? {
-            None if self.is_taken()? => self.adopt().await?,
-            None if !self.site.options.worktree => return self.in_directory(None),
-            None => match self.repo().await? {
-                Repo::Usable { head, inside } => self.make(&head, inside).await?,
-                Repo::Unfit(why) => return self.in_directory(Some(why)),
-            },
-            Some(Phase::Ready { inside }) if place.is_there() => self.connect(inside).await?,
+    pub(super) async fn make(&self) -> Result<Workplace, PrepareError> {
+        let (phase, is_there) = (self.place.phase()?, self.place.is_there()?);
+        let wants = self.site.options.worktree;
+        match phase {
+            Some(Phase::Ready { inside }) if is_there => {
+                self.connect().await?;
+                Ok(given(self.place, &inside)?)
+            }
+            Some(Phase::Directory { why }) => self.in_directory(why),
+            None if is_there => self.adopt().await,
             // Nobody was ever in it, or it is gone: the configuration may change its mind.
-            Some(Phase::Making | Phase::Made { .. } | Phase::Ready { .. })
-                if !self.site.options.worktree =>
-            {
-                self.sweeping().take_apart().await?;
-                return self.in_directory(None);
+            Some(Phase::Made { .. } | Phase::Ready { .. }) | None if !wants => {
+                if phase.is_some() || self.place.bench.exists() {
+                    self.take_apart().await?;
+                }
+                self.in_directory(None)
             }
-            Some(Phase::Made { inside }) if place.is_there() => self.connect(inside).await?,
-            Some(Phase::Making | Phase::Made { .. } | Phase::Ready { .. }) => {
-                self.make_again().await?
-            }
-            Some(Phase::Directory { why }) => return self.in_directory(why),
-        };
-        if let Some(command) = &self.site.options.setup
-            && matches!(place.phase()?, Some(Phase::Made { .. }))
-        {
-            let (cwd, env) = (place.inside(&inside), &self.all.set_up_env);
-            fit::set_up(command, place, &cwd, env, &self.lock, self.all.bounds.set_up).await?;
+            Some(Phase::Made { inside }) if is_there => self.finish(inside).await,
+            Some(Phase::Made { .. } | Phase::Ready { .. }) => match self.repo().await? {
+                Repo::Usable { head, inside } => self.build(&head, inside).await,
+                Repo::Unfit(why) => Err(PrepareError::Unfit(why)),
+            },
+            None => match self.repo().await? {
+                Repo::Usable { head, inside } => self.build(&head, inside).await,
+                Repo::Unfit(why) => self.in_directory(Some(why)),
+            },
         }
-        place.mark(&Phase::Ready { inside: inside.clone() })?;
-        Ok(given(place, &inside)?)
     }
 
     fn in_directory(&self, why: Option<String>) -> Result<Workplace, PrepareError> {
@@ -75,27 +48,21 @@ impl Making<'_> {
         Ok(Workplace::Directory { path: self.site.directory.to_owned(), why })
     }
 
-    /// Whether something lies there that no mark speaks of.
-    fn is_taken(&self) -> Result<bool, PlaceError> {
-        match fs::read_dir(&self.place.path) {
-            Ok(mut entries) => Ok(entries.next().is_some()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(PlaceError::disk(&self.place.path)(error)),
-        }
-    }
-
     /// Takes a worktree whose mark was lost as it is: it may hold work.
-    async fn adopt(&self) -> Result<String, PrepareError> {
+    async fn adopt(&self) -> Result<Workplace, PrepareError> {
         let in_the_way = || PrepareError::InTheWay(self.place.path.clone());
         let Repo::Usable { inside, .. } = self.repo().await? else { return Err(in_the_way()) };
-        let inside = self.connect(inside).await?;
+        self.connect().await?;
         let known = self.git().known(self.site.directory).await?;
-        let is_known = known.iter().any(|known| self.is_ours(&known.path));
-        if is_known { Ok(inside) } else { Err(in_the_way()) }
+        if !known.iter().any(|known| self.is_ours(&known.path)) {
+            return Err(in_the_way());
+        }
+        self.place.mark(&Phase::Ready { inside: inside.clone() })?;
+        Ok(given(self.place, &inside)?)
     }
 
     /// Sees that the worktree and its repository know of each other.
-    async fn connect(&self, inside: String) -> Result<String, PrepareError> {
+    async fn connect(&self) -> Result<(), PrepareError> {
         let path = &self.place.path;
         if Link::read(path).is_none() {
             match self.git().repair(self.site.directory, path).await {
@@ -104,7 +71,7 @@ impl Making<'_> {
             }
         }
         let is_whole = Link::read(path).is_some();
-        if is_whole { Ok(inside) } else { Err(PrepareError::InTheWay(path.clone())) }
+        if is_whole { Ok(()) } else { Err(PrepareError::InTheWay(path.clone())) }
     }
 
     /// What the project's directory is, for worktrees.
@@ -123,53 +90,56 @@ impl Making<'_> {
         Ok(repo)
     }
 
-    async fn make_again(&self) -> Result<String, PrepareError> {
-        match self.repo().await? {
-            Repo::Usable { head, inside } => self.make(&head, inside).await,
-            Repo::Unfit(why) => Err(PrepareError::Unfit(why)),
-        }
-    }
-
-    /// Everything up to the set-up command. Whatever an earlier try left is used or cleared.
-    async fn make(&self, head: &str, inside: String) -> Result<String, PrepareError> {
+    /// Everything. Whatever an earlier try left on the bench is used or cleared.
+    async fn build(&self, head: &str, inside: String) -> Result<Workplace, PrepareError> {
         let place = self.place;
-        place.mark(&Phase::Making)?;
         place.forget_set_up()?;
         self.register(head).await?;
-        if let Some(link) = Link::read(&place.path) {
+        if let Some(link) = Link::read(&place.bench) {
             // Left by a git that was killed: none of ours is at work here, and nobody else knows
-            // of the place yet.
+            // of the bench.
             let _ = fs::remove_file(link.admin.join("index.lock"));
         }
-        self.git().fill(&place.path, self.all.bounds.fill).await?;
+        self.git().fill(&place.bench, self.all.bounds.fill).await?;
         self.fit(&inside).await?;
         place.mark(&Phase::Made { inside: inside.clone() })?;
-        tracing::info!(path = %place.path.display(), branch = place.branch, "a worktree is made");
-        Ok(inside)
+        place.put()?;
+        self.finish(inside).await
     }
 
-    /// Copies, and sees that files and repository stand on the disk before the mark does.
+    /// All that is to be done in its place.
+    async fn finish(&self, inside: String) -> Result<Workplace, PrepareError> {
+        let place = self.place;
+        self.connect().await?;
+        if let Some(command) = &self.site.options.setup {
+            let (cwd, env) = (place.inside(&inside), &self.all.set_up_env);
+            fit::set_up(command, place, &cwd, env, &self.lock, self.all.bounds.set_up).await?;
+        }
+        place.mark(&Phase::Ready { inside: inside.clone() })?;
+        tracing::info!(path = %place.path.display(), branch = place.branch, "a worktree is made");
+        Ok(given(place, &inside)?)
+    }
+
+    /// Copies, and sees that files and repository stand on the disk before a mark says so.
     async fn fit(&self, inside: &str) -> Result<(), PrepareError> {
-        let (place, lock) = (self.place.clone(), Arc::clone(&self.lock));
         let (from, names) = (self.site.directory.to_owned(), self.site.options.copy.clone());
-        let to = place.inside(inside);
-        blocking(move || {
-            let _held = lock;
+        let inside = inside.to_owned();
+        self.blocking(move |place| {
+            let to = place.bench.join(inside);
             DirBuilder::new().recursive(true).create(&to).map_err(PlaceError::disk(&to))?;
             fit::copy(&from, &to, &place.part(), &names)?;
-            fit::settle(&place.path)?;
+            fit::settle(&place.bench)?;
             Ok(fit::settle(&from)?)
         })
         .await
     }
 
-    /// Ties the place to its branch, as often as another git is in the way.
+    /// Ties the bench to the thread's branch, as often as another git is in the way.
     async fn register(&self, head: &str) -> Result<(), PrepareError> {
         let is_contention = |error: &PrepareError| match error {
             PrepareError::Git(error) => error.is_contention(),
             PrepareError::Place(_)
             | PrepareError::Fit(_)
-            | PrepareError::Sweep(_)
             | PrepareError::Unfit(_)
             | PrepareError::BranchTaken { .. }
             | PrepareError::InTheWay(_) => false,
@@ -183,37 +153,21 @@ impl Making<'_> {
 
     async fn register_once(&self, head: &str) -> Result<(), PrepareError> {
         let (git, place, dir) = (self.git(), self.place, self.site.directory);
-        let branch = Some(place.branch.as_str());
-        let known = git.known(dir).await?;
-        let ours = known.iter().find(|known| self.is_ours(&known.path));
+        let on_branch = git.known(dir).await?;
+        let mut on_branch = on_branch.iter().filter(|it| it.branch.as_ref() == Some(&place.branch));
         let is_whole =
-            Link::read(&place.path).is_some_and(|link| !link.admin.join("locked").exists());
-        if is_whole && ours.is_some_and(|ours| ours.branch.as_deref() == branch) {
+            Link::read(&place.bench).is_some_and(|link| !link.admin.join("locked").exists());
+        if is_whole && on_branch.clone().any(|known| is_same(&known.path, &place.bench)) {
             return Ok(());
         }
-        clear(place, &self.lock).await?;
-        for _ in 0..REGISTRATIONS_MAX {
-            let known = git.known(dir).await?;
-            let Some(ours) = known.iter().find(|known| self.is_ours(&known.path)) else { break };
-            git.remove(dir, &ours.path).await?;
-        }
-        if let Some(taken) =
-            known.iter().find(|it| !self.is_ours(&it.path) && it.branch.as_deref() == branch)
-        {
+        if let Some(taken) = on_branch.find(|known| !self.is_ours(&known.path)) {
             let (branch, path) = (place.branch.clone(), taken.path.clone());
             return Err(PrepareError::BranchTaken { branch, path });
         }
+        self.blocking(super::place::Place::clear_bench).await?;
+        self.unregister(dir).await?;
         let is_new = git.tip(dir, &place.branch).await?.is_none();
         let from = is_new.then_some(head);
-        Ok(git.add(dir, &place.path, &place.branch, from).await?)
-    }
-
-    /// Whether a path that git names is our place's. It need not be there.
-    fn is_ours(&self, path: &Path) -> bool {
-        let real = |path: &Path| {
-            let folder = fs::canonicalize(path.parent()?).ok()?;
-            Some(folder.join(path.file_name()?))
-        };
-        path == self.place.path || real(path).is_some_and(|it| Some(it) == real(&self.place.path))
+        Ok(git.add(dir, &place.bench, &place.branch, from).await?)
     }
 }

@@ -1,13 +1,14 @@
 //! Where a thread's worktree lies, the mark beside it that says how far it is, and its lock.
 //!
-//! | file, in `worktrees/<project>/` | what |
+//! | in `worktrees/` | what |
 //! |---|---|
-//! | `<thread>/` | the worktree |
-//! | `<thread>.json` | the [`Phase`], replaced whole and fsynced; beside the worktree, so that git never sees it |
-//! | `<thread>.lock` | held while anything is made or removed, also by the processes that do it |
-//! | `<thread>.log` | what the set-up command printed |
-//! | `<thread>.done` | the set-up command ended well: written by the shell that ran it |
-//! | `<thread>.part` | a file that is being copied |
+//! | `<project>/<thread>/` | the worktree |
+//! | `<project>/<thread>.json` | the [`Phase`], replaced whole and fsynced; beside the worktree, so that git never sees it |
+//! | `<project>/<thread>.lock` | held while anything is made or removed, also by the processes that do it |
+//! | `<project>/<thread>.log` | what the set-up command printed |
+//! | `<project>/<thread>.done` | the set-up command ended well: written by the shell that ran it |
+//! | `<project>/<thread>.part` | a file that is being copied |
+//! | `<project>.new/<thread>/` | the workbench: a worktree that is being made or removed, and the one place where anything is overwritten or deleted |
 //!
 //! It never looks into a worktree.
 
@@ -33,10 +34,7 @@ pub(super) const BRANCHES: &str = "holdfast/";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "phase")]
 pub(super) enum Phase {
-    /// Whatever lies there was never given to anybody, or holds nothing that is not committed: it
-    /// may be completed or removed. The one phase in which this is so.
-    Making,
-    /// The files are there; the set-up command is next.
+    /// Everything but the set-up command is done. It was never given to anybody.
     Made {
         /// The project's directory, seen from the root of its repository.
         inside: String,
@@ -91,6 +89,8 @@ impl PlaceError {
 pub(super) struct Place {
     /// The worktree.
     pub(super) path: PathBuf,
+    /// Where it is made and removed: as deep in the same file system, by the same name.
+    pub(super) bench: PathBuf,
     /// Its branch.
     pub(super) branch: String,
     folder: PathBuf,
@@ -101,7 +101,8 @@ impl Place {
     pub(super) fn new(root: &Path, project: &ProjectName, thread: ThreadId) -> Self {
         let folder = root.join(project.as_str());
         let path = folder.join(thread.to_string());
-        Place { path, branch: format!("{BRANCHES}{thread}"), folder, thread }
+        let bench = root.join(format!("{project}.new")).join(thread.to_string());
+        Place { path, bench, branch: format!("{BRANCHES}{thread}"), folder, thread }
     }
 
     fn beside(&self, extension: &str) -> PathBuf {
@@ -155,14 +156,38 @@ impl Place {
         write().map_err(PlaceError::disk(&path))
     }
 
-    /// Whether anything lies where the worktree is to be.
-    pub(super) fn is_there(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok()
+    /// Whether anything lies where the worktree is to be. An empty folder is nothing.
+    pub(super) fn is_there(&self) -> Result<bool, PlaceError> {
+        match fs::read_dir(&self.path) {
+            Ok(mut entries) => Ok(entries.next().is_some()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
+            Err(error) => Err(PlaceError::disk(&self.path)(error)),
+        }
     }
 
-    /// Removes the worktree's directory, with all that is in it.
-    pub(super) fn clear(&self) -> Result<(), PlaceError> {
-        gone(fs::remove_dir_all(&self.path)).map_err(PlaceError::disk(&self.path))
+    /// Clears the bench.
+    pub(super) fn clear_bench(&self) -> Result<(), PlaceError> {
+        // An empty folder where the worktree is to be would confuse git; any other stays.
+        let _ = fs::remove_dir(&self.path);
+        gone(fs::remove_dir_all(&self.bench)).map_err(PlaceError::disk(&self.bench))?;
+        let folder = self.bench.parent().unwrap_or(&self.bench);
+        let mut new = DirBuilder::new();
+        new.recursive(true).mode(0o700).create(folder).map_err(PlaceError::disk(folder))
+    }
+
+    /// Puts what was made on the bench where it belongs; nothing may lie there.
+    pub(super) fn put(&self) -> Result<(), PlaceError> {
+        fs::rename(&self.bench, &self.path).map_err(PlaceError::disk(&self.path))
+    }
+
+    /// Takes the worktree away, and all that is in it.
+    pub(super) fn discard(&self) -> Result<(), PlaceError> {
+        self.clear_bench()?;
+        if self.is_there()? {
+            fs::rename(&self.path, &self.bench).map_err(PlaceError::disk(&self.path))?;
+        }
+        self.clear_bench()
     }
 
     /// Removes what a set-up command left beside the worktree.
@@ -235,13 +260,13 @@ impl Lock {
     }
 }
 
-/// All threads that have a place.
+/// All threads that have a place. A place that was ever touched has a lock.
 pub(super) fn all(root: &Path) -> Result<Vec<(ProjectName, ThreadId)>, PlaceError> {
     let mut found = Vec::new();
     for folder in names(root)? {
         let Ok(project) = folder.parse::<ProjectName>() else { continue };
         for name in names(&root.join(&folder))? {
-            let thread = name.strip_suffix(".json").and_then(|thread| thread.parse().ok());
+            let thread = name.strip_suffix(".lock").and_then(|thread| thread.parse().ok());
             found.extend(thread.map(|thread| (project.clone(), thread)));
         }
     }

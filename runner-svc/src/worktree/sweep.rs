@@ -12,7 +12,6 @@ use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use backon::Retryable as _;
@@ -20,9 +19,9 @@ use schemas::ids::{ProjectName, ThreadId};
 use thiserror::Error;
 
 use super::fit;
-use super::git::{Git, GitError, Link};
-use super::place::{self, Lock, Phase, Place, PlaceError};
-use super::{Site, Worktrees, clear, pauses};
+use super::git::{GitError, Link};
+use super::place::{self, Phase, Place, PlaceError};
+use super::{Held, PrepareError, Site, Worktrees, pauses};
 
 /// How long a place that is at work is waited for: it can be swept another time.
 const LOCK_MAX: Duration = Duration::from_secs(1);
@@ -89,6 +88,15 @@ pub(crate) enum SweepError {
     Git(#[from] GitError),
 }
 
+impl From<SweepError> for PrepareError {
+    fn from(error: SweepError) -> Self {
+        match error {
+            SweepError::Place(error) => Self::Place(error),
+            SweepError::Git(error) => Self::Git(error),
+        }
+    }
+}
+
 impl Worktrees {
     /// All threads that have a worktree here, or that were told they have none.
     ///
@@ -110,8 +118,7 @@ impl Worktrees {
         thread: ThreadId,
     ) -> Result<Option<Stays>, SweepError> {
         let place = Place::new(&self.root, site.project, thread);
-        let lock = Arc::new(place.lock(LOCK_MAX).await?);
-        Sweeping { all: self, site, place: &place, lock }.stays().await
+        self.hold(site, &place, LOCK_MAX).await?.stays().await
     }
 
     /// Removes a thread's worktree, its branch and its mark, unless it must stay. A call that was
@@ -126,42 +133,27 @@ impl Worktrees {
         thread: ThreadId,
     ) -> Result<Option<Stays>, SweepError> {
         let place = Place::new(&self.root, site.project, thread);
-        let lock = Arc::new(place.lock(LOCK_MAX).await?);
-        let sweeping = Sweeping { all: self, site, place: &place, lock };
-        if let Some(stays) = sweeping.stays().await? {
+        let held = self.hold(site, &place, LOCK_MAX).await?;
+        if let Some(stays) = held.stays().await? {
             return Ok(Some(stays));
         }
-        sweeping.take_apart().await?;
-        place.forget(&sweeping.lock)?;
+        held.take_apart().await?;
+        place.forget(&held.lock)?;
         Ok(None)
     }
 }
 
-/// One thread's place, in our hands.
-pub(super) struct Sweeping<'a> {
-    pub(super) all: &'a Worktrees,
-    pub(super) site: Site<'a>,
-    pub(super) place: &'a Place,
-    pub(super) lock: Arc<Lock>,
-}
-
-impl Sweeping<'_> {
-    fn git(&self) -> Git<'_> {
-        Git { env: &self.all.git_env, lock: &self.lock }
-    }
-
+impl Held<'_> {
     async fn stays(&self) -> Result<Option<Stays>, SweepError> {
-        let inside = match self.place.phase()? {
-            None if self.place.is_there() => return Ok(Some(Stays::Damaged)),
-            None | Some(Phase::Directory { .. }) => return Ok(None),
-            // Nobody was ever in it, or all of it was seen to be safe.
-            Some(Phase::Making) => return self.commits(self.site.directory, false).await,
-            Some(Phase::Made { inside } | Phase::Ready { inside }) => inside,
+        let (place, path) = (self.place, &self.place.path);
+        let inside = match (place.phase()?, place.is_there()?) {
+            (Some(Phase::Directory { .. }), _) => return Ok(None),
+            (None, true) => return Ok(Some(Stays::Damaged)),
+            (Some(Phase::Made { inside } | Phase::Ready { inside }), true) => inside,
+            (Some(Phase::Made { .. } | Phase::Ready { .. }) | None, false) => {
+                return self.commits(self.site.directory, Vec::new()).await;
+            }
         };
-        let path = &self.place.path;
-        if !self.place.is_there() {
-            return self.commits(self.site.directory, false).await;
-        }
         let Some(link) = Link::read(path) else { return Ok(Some(Stays::Damaged)) };
         if let Some(stays) = noted(&link) {
             return Ok(Some(stays));
@@ -172,7 +164,8 @@ impl Sweeping<'_> {
         if let Some(stays) = self.changes(&inside).await? {
             return Ok(Some(stays));
         }
-        self.commits(path, true).await
+        let head = self.git().commit(path, "HEAD").await?;
+        self.commits(path, head.into_iter().collect()).await
     }
 
     /// What git does not look at: files that it was told to pass over, submodules.
@@ -215,17 +208,17 @@ impl Sweeping<'_> {
     }
 
     /// What is committed here alone.
-    async fn commits(&self, dir: &Path, has_head: bool) -> Result<Option<Stays>, SweepError> {
+    async fn commits(
+        &self,
+        dir: &Path,
+        mut tips: Vec<String>,
+    ) -> Result<Option<Stays>, SweepError> {
         let (git, branch) = (self.git(), &self.place.branch);
-        let mut tips = Vec::new();
         match git.tip(dir, branch).await {
             Ok(tip) => tips.extend(tip),
-            // Nothing of a place that is gone can be lost with it.
-            Err(GitError::Failed { .. } | GitError::Missing) if !self.place.is_there() => {}
+            // A project that has no repository (any more) has no branch.
+            Err(error) if error.is_no_repository() => {}
             Err(error) => return Err(error.into()),
-        }
-        if has_head {
-            tips.extend(git.commit(dir, "HEAD").await?);
         }
         if tips.is_empty() {
             return Ok(None);
@@ -234,40 +227,38 @@ impl Sweeping<'_> {
         Ok((0 < count).then_some(Stays::Commits(count)))
     }
 
-    /// Removes the worktree, and the branch if nothing is on it alone. The mark says that this may
-    /// be done again.
+    /// Removes the worktree, and the branch if nothing is on it alone. Can be done again at any
+    /// time.
     pub(super) async fn take_apart(&self) -> Result<(), SweepError> {
         let place = self.place;
-        if matches!(place.phase()?, None | Some(Phase::Directory { .. })) {
+        if let Some(Phase::Directory { .. }) = place.phase()? {
             return Ok(());
         }
         // The project's directory may lead to another repository by now.
         let link = Link::read(&place.path);
         let dir = link.map_or_else(|| self.site.directory.to_owned(), |link| link.common);
-        place.mark(&Phase::Making)?;
-        clear(place, &self.lock).await?;
+        self.blocking(Place::discard).await?;
         let forgets = || async {
             let _alone = self.all.registering.lock().await;
-            self.unregister(&dir).await
+            self.forget_branch(&dir).await
         };
-        forgets.retry(pauses()).when(GitError::is_contention).await?;
+        match forgets.retry(pauses()).when(GitError::is_contention).await {
+            Ok(()) => {}
+            Err(error) if error.is_no_repository() => {}
+            Err(error) => return Err(error.into()),
+        }
         tracing::info!(path = %place.path.display(), branch = place.branch, "a worktree is removed");
         Ok(())
     }
 
-    async fn unregister(&self, dir: &Path) -> Result<(), GitError> {
-        let (git, place) = (self.git(), self.place);
-        match git.remove(dir, &place.path).await {
-            Ok(()) => {}
-            // It is not known there (any more).
-            Err(GitError::Failed { said, .. }) if said.contains("is not a working tree") => {}
-            Err(error) => return Err(error),
-        }
-        let Some(tip) = git.tip(dir, &place.branch).await? else { return Ok(()) };
-        if 0 < git.own_commits(dir, &place.branch, std::slice::from_ref(&tip)).await? {
+    async fn forget_branch(&self, dir: &Path) -> Result<(), GitError> {
+        self.unregister(dir).await?;
+        let (git, branch) = (self.git(), &self.place.branch);
+        let Some(tip) = git.tip(dir, branch).await? else { return Ok(()) };
+        if 0 < git.own_commits(dir, branch, std::slice::from_ref(&tip)).await? {
             return Ok(());
         }
-        git.delete(dir, &place.branch, &tip).await
+        git.delete(dir, branch, &tip).await
     }
 }
 
