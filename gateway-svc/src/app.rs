@@ -21,7 +21,7 @@ use crate::hearing::Hearing;
 use crate::provision::{Wanted, provision};
 use crate::signals::Signals;
 use crate::store::Store;
-use crate::{discord, feed, poster, presence, publisher, typing};
+use crate::{discord, feed, poster, presence, publisher, retention, typing};
 
 /// Events that may wait between Discord and the store.
 const EVENTS_MAX: usize = 1024;
@@ -66,7 +66,7 @@ async fn start(
     stop: &CancellationToken,
     tasks: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let store = Store::open(&config.database_url).await?;
+    let store = Store::open_patiently(&config.database_url, readiness).await?;
     readiness.ready("store");
     let link = nats::connect_patiently(&config.nats_url, "holdfast-gateway", readiness).await?;
     let bus = Bus::attach(link.clone()).await?;
@@ -93,6 +93,7 @@ async fn start(
     let (posts, told) = (store.clone(), signals.clone());
     let posting = poster::run(posts, hands.clone(), told, readiness.clone(), stop.clone());
     tasks.spawn(ended(posting));
+    tasks.spawn(ended(retention::run(store.clone(), signals.clone(), stop.clone())));
     tasks.spawn(ended(presence::run(routes, store.clone(), bus, signals, stop.clone())));
     tasks.spawn(ended(typing::run(store, hands, stop.clone())));
     let listening = ears.listen(say, stop.clone());

@@ -14,6 +14,7 @@ use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
 use serde::Deserialize;
 
 use crate::routes::{Allow, Project, Routes};
+use crate::store::{StoreUrl, StoreUrlError};
 
 /// The name of the file in Holdfast's configuration directory.
 pub(crate) const FILE: &str = "gateway.toml";
@@ -290,7 +291,8 @@ mod tests {
     fn the_smallest_configuration_is_a_project_and_who_may_use_it() {
         let config = load("[projects.app]\nchannels = [\"7\"]\nallow = \"everyone\"").unwrap();
         assert_eq!(config.nats_url, NATS_URL);
-        assert_eq!(config.database_url, "sqlite:///home/ada/.local/state/holdfast/gateway.db");
+        let store = config.database_url.to_string();
+        assert_eq!(store, "sqlite:///home/ada/.local/state/holdfast/gateway.db");
         assert_eq!(config.routes.project_of("7".parse().unwrap()).unwrap().name.as_str(), "app");
     }
 

@@ -21,6 +21,7 @@ mod presence;
 mod provision;
 mod publisher;
 mod render;
+mod retention;
 mod routes;
 mod signals;
 mod store;

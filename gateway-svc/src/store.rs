@@ -8,6 +8,7 @@
 mod open;
 mod orders;
 mod outbox;
+mod retention;
 mod runs;
 mod waiting;
 
@@ -256,6 +257,18 @@ async fn lock_thread(
     .bind(number(channel.get()))
     .bind(project.as_str())
     .bind(now_ms)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Before a transaction that locks many threads: there is one of these at a time, since two, each
+/// in an order of its own, would wait for each other. Who locks one thread waits for no second.
+async fn lock_for_many(tx: &mut Tx) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO meta (key, value) VALUES ('many', '')
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -18,7 +18,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
+use sqlx::{AnyConnection, ConnectOptions as _, Connection as _};
 use thiserror::Error;
 
 use super::{Store, StoreError};
@@ -132,12 +132,7 @@ impl Store {
             .connect_with(url.0.clone())
             .await
             .map_err(|error| refused(url, error))?;
-        migrate(&pool).await.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                refused(url, error)
-            }
-            error => StoreError::CannotOpen { place: url.to_string(), source: error.into() },
-        })?;
+        sqlx::migrate!().run(&pool).await.map_err(|error| outdated(url, error))?;
         Ok(Self { pool })
     }
 
@@ -179,10 +174,6 @@ async fn begin_session(connection: &mut AnyConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-async fn migrate(pool: &AnyPool) -> Result<(), MigrateError> {
-    sqlx::migrate!().run(pool).await
-}
-
 fn refused(url: &StoreUrl, error: sqlx::Error) -> StoreError {
     let place = url.to_string();
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
@@ -193,6 +184,16 @@ fn refused(url: &StoreUrl, error: sqlx::Error) -> StoreError {
         StoreError::Away { place, source }
     } else {
         StoreError::CannotOpen { place, source }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, which says that it will grow")]
+fn outdated(url: &StoreUrl, error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            refused(url, error)
+        }
+        error => StoreError::CannotOpen { place: url.to_string(), source: error.into() },
     }
 }
 
@@ -208,8 +209,8 @@ fn cause(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
 }
 
 fn make_folder(url: &StoreUrl) -> Result<(), StoreError> {
-    let options = SqliteConnectOptions::from_url(&url.0.database_url)
-        .map_err(|error| refused(url, error))?;
+    let options =
+        SqliteConnectOptions::from_url(&url.0.database_url).map_err(|error| refused(url, error))?;
     let Some(folder) = options.get_filename().parent() else { return Ok(()) };
     std::fs::create_dir_all(folder)
         .map_err(|source| StoreError::Folder { folder: folder.display().to_string(), source })

@@ -174,8 +174,9 @@ async fn carry_out(tx: &mut Tx, ordered: &Ordered, found: &Found, now_ms: i64) -
             Ok(Done::Dropped)
         }
         (Order::Retry, "ended") if may_decide => {
-            requeue(tx, run, found.place.generation.next()).await?;
-            Ok(Done::Again)
+            // It may have been forgotten at this very moment.
+            let again = requeue(tx, run, found.place.generation.next()).await?;
+            Ok(if again { Done::Again } else { Done::TooLate })
         }
         (Order::Discard, "ended") if may_decide => {
             end(tx, run, "discarded", now_ms).await?;
@@ -260,8 +261,9 @@ async fn end(tx: &mut Tx, run: &RunId, outcome: &str, now_ms: i64) -> Result<()>
 }
 
 /// Puts a run back into its thread's queue, in a new generation of which nobody has spoken yet.
-async fn requeue(tx: &mut Tx, run: &RunId, generation: Generation) -> Result<()> {
-    sqlx::query(
+/// False when it is not there any more.
+async fn requeue(tx: &mut Tx, run: &RunId, generation: Generation) -> Result<bool> {
+    let done = sqlx::query(
         "UPDATE runs SET state = 'queued', generation = $2, outcome = NULL, released_ms = NULL,
                          ended_ms = NULL, attempt = NULL, owner = NULL, phase = NULL, record = NULL
           WHERE run = $1",
@@ -270,5 +272,5 @@ async fn requeue(tx: &mut Tx, run: &RunId, generation: Generation) -> Result<()>
     .bind(i64::from(generation.0))
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(0 < done.rows_affected())
 }

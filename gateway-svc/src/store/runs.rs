@@ -251,8 +251,9 @@ pub(super) async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Resul
     // `state = 'queued'` stands twice on purpose: see `Store::lease`.
     sqlx::query(
         "UPDATE runs SET state = 'released', released_ms = $2
-          WHERE state = 'queued' AND run = (SELECT run FROM runs WHERE thread = $1 AND state = 'queued'
+          WHERE run = (SELECT run FROM runs WHERE thread = $1 AND state = 'queued'
                         ORDER BY ord LIMIT 1)
+            AND state = 'queued'
             AND NOT EXISTS (SELECT 1 FROM runs WHERE thread = $1 AND state = 'released')
             AND EXISTS (SELECT 1 FROM threads WHERE thread = $1 AND gate_until_ms <= $2)",
     )

@@ -1,24 +1,114 @@
 //! What the store promises, asked of it as the services ask.
+//!
+//! A promise is a function of a [`Fresh`] store. `promises!` makes each of them a test on SQLite,
+//! and one test of all on PostgreSQL, which names those that are broken there.
+
+mod postgres;
+mod starting;
+mod together;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
 
 use schemas::ids::{Attempt, Generation, OwnerToken, RunId, SessionId, StateId};
 use schemas::record::{Outcome, Record, State, Text};
 use schemas::request::Author;
 use schemas::streams::RunKey;
+use tokio::task::JoinSet;
+
+use self::postgres::Server;
+use self::starting::tables_of_a_newer_version_are_refused;
+use self::together::*;
 
 use super::*;
 use crate::commands::{Done, Order};
 use crate::outbox::{Action, Mark, Row};
 use crate::store::runs::{Folded, NewRun};
 
-struct Fresh {
-    store: Store,
-    _folder: tempfile::TempDir,
+macro_rules! promises {
+    ($($promise:ident,)*) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $promise() {
+                    super::$promise(super::Fresh::on_sqlite().await).await;
+                }
+            )*
+        }
+
+        /// Every promise with its name, for the other database.
+        fn all() -> Vec<(&'static str, fn(Fresh) -> BoxFuture<'static, ()>)> {
+            vec![$((stringify!($promise), |fresh| Box::pin($promise(fresh)))),*]
+        }
+    };
 }
 
-async fn fresh() -> Fresh {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/deep/er/gateway.db", folder.path().display());
-    Fresh { store: Store::open(&url).await.unwrap(), _folder: folder }
+promises![
+    a_message_is_judged_once,
+    a_thread_has_one_run_released_and_the_next_follows_its_outcome,
+    a_record_of_another_generation_or_run_changes_nothing,
+    rows_are_done_in_order_by_one_at_a_time,
+    a_lease_that_ran_out_is_anothers,
+    what_cannot_be_done_makes_room_for_what_can,
+    a_conversation_keeps_its_session,
+    a_cursor_never_goes_back,
+    the_first_runner_to_show_itself_owns_the_project,
+    a_failed_run_is_tried_again_in_a_new_generation_once,
+    an_order_by_a_message_is_carried_out_once,
+    a_run_that_waits_is_dropped_by_a_stop,
+    nothing_is_released_in_a_thread_that_was_not_read,
+    a_message_is_edited_and_deleted_until_its_release,
+    what_is_old_and_finished_goes_and_what_is_not_stays,
+    what_was_never_finished_is_ended_and_told,
+    a_message_is_judged_by_one_gateway,
+    a_thread_has_one_run_released_however_many_write,
+    rows_that_many_write_keep_their_order,
+    a_thread_is_leased_to_one_poster,
+    a_lease_is_taken_over_when_it_ran_out_and_by_one,
+    a_lease_is_kept_or_taken_over_but_not_both,
+    a_retry_that_many_ask_for_is_one,
+    a_run_that_waits_is_released_or_dropped_but_not_both,
+    sessions_begin_and_threads_go_on_at_once,
+    a_project_has_one_owner_however_many_show_themselves,
+    tables_of_a_newer_version_are_refused,
+    what_was_done_meanwhile_is_not_replaced,
+    a_text_may_hold_a_zero_byte,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_promises_hold_on_postgresql() {
+    let server = Server::start().await;
+    let mut broken = Vec::new();
+    for (promise, ask) in all() {
+        let mut asked = JoinSet::new();
+        asked.spawn(ask(server.fresh().await));
+        if asked.join_next().await.is_none_or(|asked| asked.is_err()) {
+            broken.push(promise);
+        }
+    }
+    assert!(broken.is_empty(), "not on PostgreSQL, and why stands above: {broken:#?}");
+}
+
+/// A store of its own for one promise.
+struct Fresh {
+    store: Store,
+    url: StoreUrl,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Fresh {
+    async fn on_sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/deep/er/gateway.db", folder.path().display());
+        let url: StoreUrl = url.parse().unwrap();
+        Self { store: Store::open(&url).await.unwrap(), url, _folder: Some(folder) }
+    }
+
+    /// Two gateways on its database.
+    async fn gateways(&self) -> [Store; 2] {
+        [self.store.clone(), Store::open(&self.url).await.unwrap()]
+    }
 }
 
 fn new_run(message: u64, thread: u64) -> NewRun {
@@ -70,9 +160,7 @@ fn answered() -> State {
     State::Ended { outcome, usage: None }
 }
 
-#[tokio::test]
-async fn a_message_is_judged_once() {
-    let Fresh { store, _folder } = fresh().await;
+async fn a_message_is_judged_once(Fresh { store, .. }: Fresh) {
     assert!(store.accept(&new_run(7, 7), &[row("a")], 1).await.unwrap());
     assert!(!store.accept(&new_run(7, 7), &[row("b")], 2).await.unwrap());
     assert!(store.is_judged("7".parse().unwrap()).await.unwrap());
@@ -83,9 +171,9 @@ async fn a_message_is_judged_once() {
     assert_eq!(store.next_row(&lease, 10, 100).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn a_thread_has_one_run_released_and_the_next_follows_its_outcome() {
-    let Fresh { store, _folder } = fresh().await;
+async fn a_thread_has_one_run_released_and_the_next_follows_its_outcome(
+    Fresh { store, .. }: Fresh,
+) {
     for message in [7, 9, 8] {
         store.accept(&new_run(message, 7), &[], 1).await.unwrap();
     }
@@ -101,20 +189,18 @@ async fn a_thread_has_one_run_released_and_the_next_follows_its_outcome() {
     assert_eq!(store.fold(&key(7, 7), &ended, again, 6).await.unwrap(), Folded::Stale);
 }
 
-#[tokio::test]
-async fn a_record_of_another_generation_or_run_changes_nothing() {
-    let Fresh { store, _folder } = fresh().await;
+async fn a_record_of_another_generation_or_run_changes_nothing(Fresh { store, .. }: Fresh) {
     store.accept(&new_run(7, 7), &[], 1).await.unwrap();
     let newer = Record { generation: Generation(2), ..record(&"m7".parse().unwrap(), answered()) };
     let none = |_: &crate::render::Place| Vec::new();
     assert_eq!(store.fold(&key(7, 7), &newer, none, 5).await.unwrap(), Folded::Stale);
     let stranger = record(&"m8".parse().unwrap(), answered());
     assert_eq!(store.fold(&key(8, 8), &stranger, none, 5).await.unwrap(), Folded::Unknown);
+    let ours = record(&"m7".parse().unwrap(), answered());
+    assert_eq!(store.fold(&key(7, 8), &ours, none, 5).await.unwrap(), Folded::Unknown);
 }
 
-#[tokio::test]
-async fn rows_are_done_in_order_by_one_at_a_time() {
-    let Fresh { store, _folder } = fresh().await;
+async fn rows_are_done_in_order_by_one_at_a_time(Fresh { store, .. }: Fresh) {
     store.accept(&new_run(7, 7), &[row("a"), row("b")], 1).await.unwrap();
     let lease = store.lease("me", 10, 100).await.unwrap().unwrap();
     assert_eq!(store.lease("you", 10, 100).await.unwrap(), None, "the thread is held");
@@ -129,9 +215,7 @@ async fn rows_are_done_in_order_by_one_at_a_time() {
     assert_eq!(store.next_row(&lease, 51, 150).await.unwrap().unwrap().row.name, "b");
 }
 
-#[tokio::test]
-async fn a_lease_that_ran_out_is_anothers() {
-    let Fresh { store, _folder } = fresh().await;
+async fn a_lease_that_ran_out_is_anothers(Fresh { store, .. }: Fresh) {
     store.accept(&new_run(7, 7), &[row("a")], 1).await.unwrap();
     let old = store.lease("me", 10, 100).await.unwrap().unwrap();
     let new = store.lease("you", 110, 100).await.unwrap().unwrap();
@@ -139,18 +223,31 @@ async fn a_lease_that_ran_out_is_anothers() {
     assert!(store.next_row(&new, 111, 200).await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn what_cannot_be_done_makes_room_for_what_can() {
-    let Fresh { store, _folder } = fresh().await;
+async fn what_cannot_be_done_makes_room_for_what_can(Fresh { store, .. }: Fresh) {
     store.accept(&new_run(7, 7), &[row("a")], 1).await.unwrap();
     let lease = store.lease("me", 10, 100).await.unwrap().unwrap();
     store.give_up(lease.thread, "a", "50035", Some(row("a/plain")), 11).await.unwrap();
     assert_eq!(store.next_row(&lease, 12, 100).await.unwrap().unwrap().row.name, "a/plain");
 }
 
-#[tokio::test]
-async fn a_conversation_keeps_its_session() {
-    let Fresh { store, _folder } = fresh().await;
+async fn what_was_done_meanwhile_is_not_replaced(Fresh { store, .. }: Fresh) {
+    store.accept(&new_run(7, 7), &[row("a")], 1).await.unwrap();
+    let lease = store.lease("me", 10, 100).await.unwrap().unwrap();
+    store.sent("a", Some("99".parse().unwrap()), 11).await.unwrap();
+    store.give_up(lease.thread, "a", "50035", Some(row("a/plain")), 12).await.unwrap();
+    assert_eq!(store.next_row(&lease, 13, 100).await.unwrap(), None);
+}
+
+async fn a_text_may_hold_a_zero_byte(Fresh { store, .. }: Fresh) {
+    let author = Author { id: "9".parse().unwrap(), name: "A\0da".into() };
+    let new = NewRun { prompt: "one\0two".into(), author, ..new_run(7, 7) };
+    assert!(store.accept(&new, &[row("a")], 1).await.unwrap());
+    store.try_again("a", 2, "why\0not").await.unwrap();
+    let released = store.released().await.unwrap();
+    assert_eq!(released[0].request.prompt, "one\u{FFFD}two");
+}
+
+async fn a_conversation_keeps_its_session(Fresh { store, .. }: Fresh) {
     for (message, thread) in [(7, 7), (8, 7), (9, 9)] {
         store.accept(&new_run(message, thread), &[], 1).await.unwrap();
     }
@@ -163,9 +260,7 @@ async fn a_conversation_keeps_its_session() {
     assert_ne!(sessions[0].1, sessions[2].1);
 }
 
-#[tokio::test]
-async fn a_cursor_never_goes_back() {
-    let Fresh { store, _folder } = fresh().await;
+async fn a_cursor_never_goes_back(Fresh { store, .. }: Fresh) {
     let place: ChannelId = "5".parse().unwrap();
     for read_to in ["30", "20"] {
         store.read_channel(Cursor { place, read_to: read_to.parse().unwrap() }).await.unwrap();
@@ -173,10 +268,8 @@ async fn a_cursor_never_goes_back() {
     assert_eq!(store.channel_cursor(place).await.unwrap(), Some("30".parse().unwrap()));
 }
 
-#[tokio::test]
-async fn the_first_runner_to_show_itself_owns_the_project() {
-    let Fresh { store, _folder } = fresh().await;
-    let presence = |name: &str| Presence {
+fn presence(name: &str) -> Presence {
+    Presence {
         v: Presence::VERSION,
         runner: name.parse().unwrap(),
         state_id: StateId::random(),
@@ -185,7 +278,10 @@ async fn the_first_runner_to_show_itself_owns_the_project() {
         slots: 1,
         busy: 0,
         draining: false,
-    };
+    }
+}
+
+async fn the_first_runner_to_show_itself_owns_the_project(Fresh { store, .. }: Fresh) {
     let app = "app".parse().unwrap();
     let first = presence("host-1");
     assert_eq!(store.claim_project(&app, &first, 1).await.unwrap(), Ownership::New);
@@ -223,9 +319,7 @@ async fn fail(store: &Store, message: u64, generation: u32) {
     assert_eq!(store.fold(&key(message, 7), &failed, none, 9).await.unwrap(), Folded::Moved);
 }
 
-#[tokio::test]
-async fn a_failed_run_is_tried_again_in_a_new_generation_once() {
-    let Fresh { store, _folder } = fresh().await;
+async fn a_failed_run_is_tried_again_in_a_new_generation_once(Fresh { store, .. }: Fresh) {
     store.accept(&new_run(7, 7), &[], 1).await.unwrap();
     assert_eq!(give(&store, order(Order::Retry, About::Newest, 20)).await, Some(Done::Nothing));
     fail(&store, 7, 1).await;
@@ -240,9 +334,7 @@ async fn a_failed_run_is_tried_again_in_a_new_generation_once() {
     assert_eq!(store.released().await.unwrap().len(), 0);
 }
 
-#[tokio::test]
-async fn an_order_by_a_message_is_carried_out_once() {
-    let Fresh { store, _folder } = fresh().await;
+async fn an_order_by_a_message_is_carried_out_once(Fresh { store, .. }: Fresh) {
     store.accept(&new_run(7, 7), &[], 1).await.unwrap();
     assert_eq!(give(&store, order(Order::Stop, About::Newest, 20)).await, Some(Done::Stopping));
     assert_eq!(give(&store, order(Order::Stop, About::Newest, 20)).await, None);
@@ -252,9 +344,7 @@ async fn an_order_by_a_message_is_carried_out_once() {
     assert_eq!(store.controls(&key(7, 7), Generation(2)).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn a_run_that_waits_is_dropped_by_a_stop() {
-    let Fresh { store, _folder } = fresh().await;
+async fn a_run_that_waits_is_dropped_by_a_stop(Fresh { store, .. }: Fresh) {
     for message in [7, 8] {
         store.accept(&new_run(message, 7), &[], 1).await.unwrap();
     }
@@ -264,9 +354,7 @@ async fn a_run_that_waits_is_dropped_by_a_stop() {
     assert_eq!(store.released().await.unwrap().len(), 0, "it is not released any more");
 }
 
-#[tokio::test]
-async fn nothing_is_released_in_a_thread_that_was_not_read() {
-    let Fresh { store, _folder } = fresh().await;
+async fn nothing_is_released_in_a_thread_that_was_not_read(Fresh { store, .. }: Fresh) {
     store.accept(&new_run(7, 7), &[], 1).await.unwrap();
     fail(&store, 7, 1).await;
     store.close_gates(100).await.unwrap();
@@ -279,9 +367,7 @@ async fn nothing_is_released_in_a_thread_that_was_not_read() {
     assert_eq!(store.released().await.unwrap().len(), 2, "no gate is closed for ever");
 }
 
-#[tokio::test]
-async fn a_message_is_edited_and_deleted_until_its_release() {
-    let Fresh { store, _folder } = fresh().await;
+async fn a_message_is_edited_and_deleted_until_its_release(Fresh { store, .. }: Fresh) {
     for message in [7, 8, 9] {
         store.accept(&new_run(message, 7), &[], 1).await.unwrap();
     }
@@ -294,4 +380,26 @@ async fn a_message_is_edited_and_deleted_until_its_release() {
     assert_eq!((waiting.len(), waiting[0].prompt.as_str()), (1, "new"));
     fail(&store, 7, 1).await;
     assert_eq!(store.released().await.unwrap()[0].request.prompt, "new");
+}
+
+async fn what_is_old_and_finished_goes_and_what_is_not_stays(Fresh { store, .. }: Fresh) {
+    store.accept(&new_run(7, 7), &[], 1).await.unwrap();
+    store.accept(&new_run(8, 7), &[row("a")], 1).await.unwrap();
+    fail(&store, 7, 1).await;
+    let count = store.forget(1000).await.unwrap();
+    assert!(2 <= count, "the run and the verdicts, at least: {count}");
+    assert_eq!(store.released().await.unwrap()[0].request.run.to_string(), "m8");
+    assert!(store.lease("me", 10, 100).await.unwrap().is_some(), "what is owed is still owed");
+}
+
+async fn what_was_never_finished_is_ended_and_told(Fresh { store, .. }: Fresh) {
+    store.accept(&new_run(7, 7), &[], 1).await.unwrap();
+    store.accept(&new_run(8, 8), &[], 1000).await.unwrap();
+    let told = |_: &crate::render::Place| vec![row("given up")];
+    assert_eq!(store.expire(500, told, 2000).await.unwrap(), 1);
+    assert_eq!(store.expire(500, told, 2000).await.unwrap(), 0);
+    let runs: Vec<_> = store.released().await.unwrap();
+    assert_eq!((runs.len(), runs[0].request.run.to_string()), (1, "m8".to_owned()));
+    let lease = store.lease("me", 2000, 100).await.unwrap().unwrap();
+    assert_eq!(store.next_row(&lease, 2000, 100).await.unwrap().unwrap().row.name, "given up");
 }

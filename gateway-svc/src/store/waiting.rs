@@ -5,7 +5,7 @@ use schemas::ids::{ChannelId, MessageId, RunId, ThreadId};
 use sqlx::Row as _;
 
 use super::runs::{asked, release};
-use super::{Result, Store, id, number};
+use super::{Result, Store, id, lock_for_many, number, text};
 
 /// A run that waits, and the message that asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,13 @@ pub(crate) struct Waiting {
 impl Store {
     /// Releases nothing in any thread until `until_ms`, or until its gate is opened.
     pub(crate) async fn close_gates(&self, until_ms: i64) -> Result<()> {
-        sqlx::query("UPDATE threads SET gate_until_ms = $1")
+        let mut tx = self.begin_write().await?;
+        lock_for_many(&mut tx).await?;
+        sqlx::query("UPDATE threads SET gate_until_ms = $1 WHERE gate_until_ms <> $1")
             .bind(until_ms)
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
         Ok(())
     }
 
@@ -95,22 +98,36 @@ impl Store {
     pub(crate) async fn rewrite(&self, run: &RunId, prompt: &str) -> Result<bool> {
         let done = sqlx::query("UPDATE runs SET prompt = $2 WHERE run = $1 AND state = 'queued'")
             .bind(run.as_str())
-            .bind(prompt)
+            .bind(text(prompt))
             .execute(&self.pool)
             .await?;
         Ok(0 < done.rows_affected())
     }
 
-    /// Drops a run that waits. False when it waits no more.
+    /// Drops a run that waits, and releases what is due in its thread. False when it waits no more.
     pub(crate) async fn drop_waiting(&self, run: &RunId, now_ms: i64) -> Result<bool> {
+        let mut tx = self.begin_write().await?;
+        let row = sqlx::query(
+            "UPDATE threads SET changes = changes + 1
+              WHERE thread = (SELECT thread FROM runs WHERE run = $1) RETURNING thread",
+        )
+        .bind(run.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else { return Ok(false) };
         let done = sqlx::query(
             "UPDATE runs SET state = 'ended', outcome = 'dropped', ended_ms = $2
               WHERE run = $1 AND state = 'queued'",
         )
         .bind(run.as_str())
         .bind(now_ms)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(0 < done.rows_affected())
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        release(&mut tx, id(row.try_get("thread")?, ThreadId::new)?, now_ms).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 }

@@ -1,0 +1,90 @@
+//! What is finished is kept for a while and then taken away; what was never finished is ended.
+
+use schemas::ids::ThreadId;
+use sqlx::Row as _;
+
+use super::outbox::insert_rows;
+use super::runs::{asked, release};
+use super::{Result, Store, id, lock_for_many, number};
+use crate::outbox::Row;
+use crate::render::Place;
+
+impl Store {
+    /// Takes away what was finished before `before_ms`: runs, decisions, rows, verdicts, and threads
+    /// that nothing is left of. Returns how many rows went.
+    ///
+    /// A verdict may go because no cursor ever goes back to its message.
+    pub(crate) async fn forget(&self, before_ms: i64) -> Result<u64> {
+        let mut tx = self.begin_write().await?;
+        lock_for_many(&mut tx).await?;
+        // Threads before what is in them, as everybody does: whoever holds one may want its runs.
+        sqlx::query("UPDATE threads SET changes = changes + 1 WHERE active_ms < $1")
+            .bind(before_ms)
+            .execute(&mut *tx)
+            .await?;
+        let mut gone = 0;
+        for text in [
+            "DELETE FROM runs WHERE state = 'ended' AND ended_ms < $1",
+            "DELETE FROM controls WHERE at_ms < $1",
+            "DELETE FROM outbox WHERE state <> 'due' AND done_ms < $1",
+            "DELETE FROM messages WHERE judged_ms < $1",
+            "DELETE FROM threads WHERE active_ms < $1
+                AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread = threads.thread)
+                AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.thread = threads.thread)",
+        ] {
+            gone += sqlx::query(text).bind(before_ms).execute(&mut *tx).await?.rows_affected();
+        }
+        let sessions = sqlx::query(
+            "DELETE FROM sessions
+              WHERE NOT EXISTS (SELECT 1 FROM threads WHERE threads.thread = sessions.thread)",
+        );
+        gone += sessions.execute(&mut *tx).await?.rows_affected();
+        tx.commit().await?;
+        Ok(gone)
+    }
+
+    /// Ends every run that was accepted before `before_ms` and has no outcome. `rows` says what is
+    /// owed for one. Returns how many there were.
+    pub(crate) async fn expire(
+        &self,
+        before_ms: i64,
+        rows: impl Fn(&Place) -> Vec<Row>,
+        now_ms: i64,
+    ) -> Result<usize> {
+        let found = sqlx::query(
+            "SELECT run, thread, generation, asked_in, asked_by FROM runs
+              WHERE state <> 'ended' AND accepted_ms < $1",
+        )
+        .bind(before_ms)
+        .fetch_all(&self.pool)
+        .await?;
+        for row in &found {
+            let place = Place {
+                run: row.try_get::<String, _>("run")?.parse()?,
+                generation: row.try_get::<i64, _>("generation")?.to_string().parse()?,
+                thread: id(row.try_get("thread")?, ThreadId::new)?,
+                asked: asked(row)?,
+            };
+            let mut tx = self.begin_write().await?;
+            sqlx::query("UPDATE threads SET changes = changes + 1 WHERE thread = $1")
+                .bind(number(place.thread.get()))
+                .execute(&mut *tx)
+                .await?;
+            let ended = sqlx::query(
+                "UPDATE runs SET state = 'ended', outcome = 'failed', ended_ms = $2
+                  WHERE run = $1 AND state <> 'ended' AND generation = $3",
+            )
+            .bind(place.run.as_str())
+            .bind(now_ms)
+            .bind(i64::from(place.generation.0))
+            .execute(&mut *tx)
+            .await?;
+            if 0 < ended.rows_affected() {
+                insert_rows(&mut tx, place.thread, &rows(&place), now_ms).await?;
+                release(&mut tx, place.thread, now_ms).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(found.len())
+    }
+}

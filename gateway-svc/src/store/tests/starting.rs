@@ -1,0 +1,117 @@
+//! How the store begins: with a server that is away, with others, on a server with other settings.
+
+use platform::health::Readiness;
+use sqlx::Connection as _;
+
+use super::*;
+
+fn chain(error: StoreError) -> String {
+    format!("{:#}", anyhow::Error::from(error))
+}
+
+async fn setting(store: &Store, name: &'static str) -> String {
+    sqlx::query_scalar("SELECT current_setting($1)")
+        .bind(name)
+        .fetch_one(&store.pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_named_without_its_password() {
+    // Nothing listens on the first port.
+    let url: StoreUrl = "postgres://app:hush@127.0.0.1:1/holdfast?password=hush".parse().unwrap();
+    let error = Store::open(&url).await.unwrap_err();
+    assert!(matches!(error, StoreError::Away { .. }), "{error:?}");
+    let said = format!("{} {url:?}", chain(error));
+    assert!(said.contains("postgres://app@127.0.0.1:1/holdfast is away"), "{said}");
+    assert!(said.contains("refused") && !said.contains("hush"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_waits_for_its_server_and_outlives_its_crash() {
+    let mut server = Server::new();
+    let url: StoreUrl = server.address("postgres").parse().unwrap();
+    let readiness = Readiness::new(&["store"]);
+    let mut opening = JoinSet::new();
+    let (patient, told) = (url.clone(), readiness.clone());
+    opening.spawn(async move { Store::open_patiently(&patient, &told).await });
+    while !readiness.missing().contains("is away") {
+        tokio::task::yield_now().await;
+    }
+    server.serve();
+    let store = opening.join_next().await.unwrap().unwrap().unwrap();
+    assert!(store.accept(&new_run(7, 7), &[row("a")], 1).await.unwrap());
+
+    server.crash();
+    assert!(store.accept(&new_run(8, 7), &[], 1).await.is_err(), "there is no server");
+    server.serve();
+    server.let_in().await;
+    assert!(!store.accept(&new_run(7, 7), &[row("b")], 2).await.unwrap(), "it is remembered");
+    assert!(store.accept(&new_run(8, 7), &[], 2).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_on_postgresql_start_together_and_rely_on_no_default_of_the_server() {
+    let server = Server::start().await;
+    let url = server.empty().await;
+    let mut opening = JoinSet::new();
+    for _ in 0..8 {
+        let url = url.clone();
+        opening.spawn(async move { Store::open(&url).await });
+    }
+    for opened in opening.join_all().await {
+        assert!(!opened.unwrap().is_judged("7".parse().unwrap()).await.unwrap());
+    }
+
+    let mut admin = sqlx::AnyConnection::connect(&server.address("postgres")).await.unwrap();
+    for (name, value) in [
+        ("default_transaction_isolation", "serializable"),
+        ("default_transaction_read_only", "on"),
+        ("synchronous_commit", "off"),
+        ("idle_in_transaction_session_timeout", "0"),
+    ] {
+        let text = format!("ALTER ROLE app SET {name} = '{value}'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut admin).await.unwrap();
+    }
+    let store = Store::open(&url).await.unwrap();
+    assert_eq!(setting(&store, "transaction_isolation").await, "read committed");
+    assert_eq!(setting(&store, "synchronous_commit").await, "on");
+    assert_eq!(setting(&store, "idle_in_transaction_session_timeout").await, "5s");
+    assert_eq!(setting(&store, "lock_timeout").await, "10s");
+    assert!(store.accept(&new_run(7, 7), &[], 1).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_there_is_no_matter_of_waiting() {
+    let server = Server::start().await;
+    let error = Store::open(&server.address("nowhere").parse().unwrap()).await.unwrap_err();
+    assert!(matches!(error, StoreError::CannotOpen { .. }), "{error:?}");
+    let said = chain(error);
+    assert!(said.contains("database \"nowhere\" does not exist"), "{said}");
+}
+
+pub(super) async fn tables_of_a_newer_version_are_refused(fresh: Fresh) {
+    let newer = "UPDATE _sqlx_migrations SET version = 9999
+                  WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
+    sqlx::query(newer).execute(&fresh.store.pool).await.unwrap();
+    let error = Store::open(&fresh.url).await.unwrap_err();
+    assert!(matches!(error, StoreError::CannotOpen { .. }), "{error:?}");
+    assert!(chain(error).contains("9999"));
+}
+
+#[test]
+fn an_address_is_of_sqlite_or_of_postgresql() {
+    let store = |text: &str| text.parse::<StoreUrl>().map_err(|error| error.to_string());
+    for text in
+        ["sqlite:///var/lib/gateway.db", "postgres://app@db/app", "postgresql://db:5433/app"]
+    {
+        assert_eq!(store(text).unwrap().to_string(), text);
+    }
+    for text in ["mysql://db/app", "sqlite://", "postgres://", "gateway.db", ""] {
+        assert!(store(text).unwrap_err().starts_with("must begin with sqlite://"), "{text}");
+    }
+    for text in ["postgres://db:port/app", "postgres://db/app?sslmode=never", "sqlite://f?mode=x"] {
+        assert!(store(text).unwrap_err().starts_with("is no address of a database"), "{text}");
+    }
+}
