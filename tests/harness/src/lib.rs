@@ -16,11 +16,11 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `world.rs`, `builder.rs`, `question.rs`, `ledger.rs` | what a story says and sees |
+//! | `world.rs`, `builder.rs`, `question.rs`, `waiting.rs`, `parts.rs`, `ledger.rs` | what a story says, sees and breaks |
 //! | `ending.rs` | what a story must not leave behind |
 //! | `stack.rs`, `settings.rs`, `nats.rs` | the three servers, and the configuration written for them |
 //! | `service.rs`, `sweeper.rs`, `processes.rs` | one child; who ends all children when we are killed; who is still there |
-//! | `programs.rs`, `ports.rs`, `ready.rs`, `project.rs`, `folder.rs` | where programs and files are, free ports, health pages, a project to work in |
+//! | `programs.rs`, `ports.rs`, `ready.rs`, `http.rs`, `project.rs`, `folder.rs` | where programs and files are, free ports, health pages, a project to work in |
 //!
 //! It depends on the built binaries and never on a service's library. It looks for no program
 //! beyond those it is told of, talks to loopback alone, and writes only into its own folder.
@@ -28,8 +28,10 @@
 pub mod builder;
 mod ending;
 mod folder;
+pub mod http;
 mod ledger;
 mod nats;
+mod parts;
 mod ports;
 pub mod processes;
 mod programs;
@@ -40,6 +42,7 @@ mod service;
 mod settings;
 mod stack;
 pub mod sweeper;
+mod waiting;
 mod world;
 
 pub use anthropic_sim::{self, Sim as Anthropic};

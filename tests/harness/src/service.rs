@@ -1,0 +1,203 @@
+//! A program that is started, stopped, killed and started again, always with the same settings.
+//!
+//! It runs in a process group of its own, so that Ctrl+C reaches us and not it; what it prints is
+//! appended to its log. Dropping it kills its group: nothing is waited for that would not come.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// How often an end is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How many lines of a log are shown when something went wrong.
+const TAIL_LINES: usize = 40;
+
+/// The environment of a child: all of it.
+pub type Environment = BTreeMap<OsString, OsString>;
+
+/// How a program is started.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What people call it; also the name of its log.
+    pub name: &'static str,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its whole environment.
+    pub env: Environment,
+    /// Where it runs.
+    pub dir: PathBuf,
+    /// Where what it prints is appended.
+    pub log: PathBuf,
+}
+
+impl Plan {
+    /// The command, not started.
+    ///
+    /// # Errors
+    ///
+    /// When its log cannot be opened.
+    pub fn command(&self) -> Result<Command> {
+        let log = File::options().create(true).append(true).open(&self.log);
+        let log = log.with_context(|| format!("cannot open {}", self.log.display()))?;
+        let twin = log.try_clone().context("cannot open a log twice")?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).current_dir(&self.dir).env_clear().envs(&self.env);
+        command.stdin(Stdio::null()).stdout(log).stderr(twin).process_group(0);
+        Ok(command)
+    }
+}
+
+/// A program that runs, or did, or will.
+#[derive(Debug)]
+pub struct Service {
+    plan: Plan,
+    child: Option<Child>,
+}
+
+impl Service {
+    /// A program that does not run yet.
+    pub fn new(plan: Plan) -> Self {
+        Self { plan, child: None }
+    }
+
+    /// How it is started; a change counts from the next start.
+    pub fn plan_mut(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &'static str {
+        self.plan.name
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// When it runs already, or cannot be started.
+    pub fn start(&mut self) -> Result<u32> {
+        if self.is_running() {
+            bail!("{} runs already", self.plan.name);
+        }
+        let started = self.plan.command()?.spawn();
+        let child =
+            started.with_context(|| format!("cannot start {}", self.plan.program.display()))?;
+        let pid = child.id();
+        self.child = Some(child);
+        Ok(pid)
+    }
+
+    /// Its process id, while it runs or was not waited for.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.ended().is_none() && self.child.is_some()
+    }
+
+    /// How it ended, if it was started and did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
+    }
+
+    /// Sends a signal to it alone.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
+        let name = self.plan.name;
+        let running = self.is_running();
+        let child = self.child.as_ref().filter(|_| running);
+        let child = child.with_context(|| format!("{name} does not run"))?;
+        kill_process(Pid::from_child(child), signal)
+            .with_context(|| format!("cannot send a signal to {name}"))
+    }
+
+    /// Does to it what Ctrl+C does (SIGINT).
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn interrupt(&mut self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
+    /// Asks it to end (SIGTERM) and waits; blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run, or is still there after `within`.
+    pub fn stop(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        let name = self.plan.name;
+        let status = self.wait(within);
+        status.with_context(|| format!("{name} did not end within {within:?} of SIGTERM"))
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone; blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::KILL)?;
+        let name = self.plan.name;
+        let child = self.child.as_mut().with_context(|| format!("{name} does not run"))?;
+        child.wait().with_context(|| format!("cannot wait for {name}"))?;
+        Ok(())
+    }
+
+    /// Waits for its end; `None` when it is still there after `within`. Blocks the thread.
+    pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.ended() {
+                return Some(status);
+            }
+            if self.child.is_none() || within <= since.elapsed() {
+                return None;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// The end of what it printed, with a headline.
+    pub fn tail(&self) -> String {
+        tail(self.plan.name, &self.plan.log)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if self.is_running()
+            && let Some(child) = &mut self.child
+        {
+            // It may have ended this very moment; then there is nothing to kill or to wait for.
+            let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The last lines of a log, with a headline.
+pub(crate) fn tail(name: &str, log: &Path) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(TAIL_LINES);
+    let shown = if lines.is_empty() { "(nothing)".to_owned() } else { lines[from..].join("\n") };
+    format!("--- {name} ({}):\n{shown}\n", log.display())
+}

@@ -1,0 +1,270 @@
+//! nats-server, gateway and runner in one folder: started in order, each stopped, killed and
+//! started again at will, with the same ports and the same state.
+//!
+//! It knows nothing of simulators and nothing of what is said in Discord.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::task::block_in_place;
+
+use crate::folder::Folder;
+use crate::nats::Nats;
+use crate::programs;
+use crate::ready::{until_lives, until_ready};
+use crate::service::{Environment, Plan, Service, tail};
+use crate::settings::Configs;
+use crate::sweeper::{Reach, Sweeper};
+
+/// How long a service may take to end: the ten seconds it gives itself, and some.
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// How long `provision` may take.
+const PROVISION_WITHIN: Duration = Duration::from_secs(60);
+
+/// The ports of a stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// The bus, if it had one before.
+    pub nats: Option<u16>,
+    /// The gateway's health pages.
+    pub gateway: u16,
+    /// The runner's health pages.
+    pub runner: u16,
+}
+
+/// The environments that the programs are started with.
+#[derive(Clone, Debug, Default)]
+pub struct Environments {
+    /// What all of them have.
+    pub all: Environment,
+    /// What the gateway has besides.
+    pub gateway: Environment,
+    /// What the runner has besides.
+    pub runner: Environment,
+}
+
+/// The three servers.
+#[derive(Debug)]
+pub struct Stack {
+    folder: Folder,
+    runner_name: String,
+    nats: Nats,
+    gateway: Service,
+    runner: Service,
+    health: [SocketAddr; 2],
+    sweeper: Sweeper,
+}
+
+impl Stack {
+    /// Servers that are not started yet.
+    ///
+    /// # Errors
+    ///
+    /// When a program is missing.
+    pub fn new(
+        folder: &Folder,
+        configs: Configs,
+        ports: Ports,
+        env: Environments,
+        reach: Reach,
+    ) -> Result<Self> {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let health = [loopback(ports.gateway), loopback(ports.runner)];
+        let plan = |name, config: PathBuf, own: Environment, health: SocketAddr| {
+            let mut all = env.all.clone();
+            all.extend(own);
+            all.insert("HTTP_LISTEN".into(), health.to_string().into());
+            Ok::<_, anyhow::Error>(Plan {
+                name,
+                program: programs::built(name)?,
+                args: vec!["--config".into(), config.into(), "serve".into()],
+                env: all,
+                dir: folder.root().to_owned(),
+                log: folder.logs().join(format!("{name}.log")),
+            })
+        };
+        let mut gateway_env = env.gateway;
+        let database = format!("sqlite://{}", folder.database().display());
+        gateway_env.insert("DATABASE_URL".into(), database.into());
+        let gateway = plan("gateway-svc", configs.gateway, gateway_env, health[0])?;
+        let runner = plan("runner-svc", configs.runner, env.runner, health[1])?;
+        Ok(Self {
+            folder: folder.clone(),
+            runner_name: configs.runner_name,
+            nats: Nats::new(folder, programs::nats_server()?, env.all.clone(), ports.nats)?,
+            gateway: Service::new(gateway),
+            runner: Service::new(runner),
+            health,
+            sweeper: Sweeper::start(folder.root(), reach)?,
+        })
+    }
+
+    /// Where nats-server listens.
+    ///
+    /// # Errors
+    ///
+    /// When it was never started.
+    pub fn nats_address(&self) -> Result<SocketAddr> {
+        self.nats.address()
+    }
+
+    /// Where the gateway's health pages are.
+    pub fn gateway_health(&self) -> SocketAddr {
+        self.health[0]
+    }
+
+    /// Where the runner's health pages are.
+    pub fn runner_health(&self) -> SocketAddr {
+        self.health[1]
+    }
+
+    /// The gateway's process.
+    pub fn gateway(&mut self) -> &mut Service {
+        &mut self.gateway
+    }
+
+    /// The runner's process.
+    pub fn runner(&mut self) -> &mut Service {
+        &mut self.runner
+    }
+
+    /// nats-server's process.
+    pub fn nats(&mut self) -> &mut Service {
+        &mut self.nats.service
+    }
+
+    /// The first of the three that has ended by itself, with the end of its log.
+    pub fn casualty(&mut self) -> Option<String> {
+        let mut services =
+            [&mut self.nats.service, &mut self.gateway, &mut self.runner].into_iter();
+        services.find_map(|service| {
+            let status = service.ended()?;
+            Some(format!("{} ended with {status}\n{}", service.name(), service.tail()))
+        })
+    }
+
+    /// The processes that are part of this: the three, and the sweeper.
+    pub fn pids(&self) -> Vec<u32> {
+        let services = [&self.nats.service, &self.gateway, &self.runner];
+        let running = services.into_iter().filter_map(Service::pid);
+        running.chain([self.sweeper.pid()]).collect()
+    }
+
+    /// Starts nats-server and waits until it serves.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    pub async fn start_nats(&mut self) -> Result<()> {
+        let pid = self.nats.start().await?;
+        self.sweeper.child(pid)?;
+        let url = OsString::from(format!("nats://{}", self.nats.address()?));
+        for service in [&mut self.gateway, &mut self.runner] {
+            service.plan_mut().env.insert("NATS_URL".into(), url.clone());
+        }
+        Ok(())
+    }
+
+    /// Runs `gateway-svc provision`, as often as wanted. Blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// When it fails.
+    pub fn provision(&mut self) -> Result<()> {
+        let mut plan = self.gateway.plan_mut().clone();
+        plan.name = "provision";
+        plan.args.pop();
+        plan.args.extend(["provision", "--runner", &self.runner_name].map(OsString::from));
+        plan.log = self.folder.logs().join("provision.log");
+        let mut provision = Service::new(plan);
+        provision.start()?;
+        let ended = block_in_place(|| provision.wait(PROVISION_WITHIN));
+        let status = ended.with_context(|| format!("provision hangs\n{}", provision.tail()))?;
+        ensure!(status.success(), "provision ended with {status}\n{}", provision.tail());
+        Ok(())
+    }
+
+    /// Starts the gateway and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    pub async fn start_gateway(&mut self) -> Result<()> {
+        self.sweeper.child(self.gateway.start()?)?;
+        until_ready(&mut self.gateway, self.health[0]).await
+    }
+
+    /// Starts the runner and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    pub async fn start_runner(&mut self) -> Result<()> {
+        self.sweeper.child(self.runner.start()?)?;
+        until_ready(&mut self.runner, self.health[1]).await
+    }
+
+    /// Starts the runner and waits until its health pages answer, whatever they say.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    pub async fn launch_runner(&mut self) -> Result<()> {
+        self.sweeper.child(self.runner.start()?)?;
+        until_lives(&mut self.runner, self.health[1]).await
+    }
+
+    /// Stops what runs: gateway, runner, nats-server. Returns what did not end as it should. Blocks
+    /// the thread.
+    pub fn stop(&mut self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for service in [&mut self.gateway, &mut self.runner, &mut self.nats.service] {
+            if !service.is_running() {
+                continue;
+            }
+            match service.stop(STOP_WITHIN) {
+                Ok(status) if ended_well(service.name(), status) => {}
+                Ok(status) => problems.push(format!("{} ended with {status}", service.name())),
+                Err(error) => problems.push(format!("{error:#}")),
+            }
+        }
+        problems
+    }
+
+    /// The process that sweeps if we are killed.
+    pub fn sweeper_pid(&self) -> u32 {
+        self.sweeper.pid()
+    }
+
+    /// Kills what still runs, and sends the sweeper away. Blocks the thread.
+    pub fn end(&mut self) {
+        for service in [&mut self.gateway, &mut self.runner, &mut self.nats.service] {
+            if service.is_running() {
+                // It is dead afterwards, one way or the other.
+                let _ = service.kill();
+            }
+        }
+        self.sweeper.farewell();
+    }
+
+    /// The end of every log, for whoever looks for a cause.
+    pub fn tails(&self) -> String {
+        let name = |name: &str| tail(name, &self.folder.logs().join(format!("{name}.log")));
+        ["nats-server", "gateway-svc", "runner-svc"].map(name).concat()
+    }
+}
+
+/// nats-server ends with 1 when it is told to end.
+fn ended_well(name: &str, status: ExitStatus) -> bool {
+    status.success() || name == "nats-server" && status.code() == Some(1)
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
