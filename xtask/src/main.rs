@@ -38,6 +38,8 @@ struct Cli {
 /// One thing to do.
 #[derive(Subcommand)]
 enum Task {
+    /// Asks, kills runner, gateway and nats-server in turn, and shows the one answer
+    Demo,
     /// Starts the whole system on this machine, until Ctrl+C.
     Up {
         /// The project that claude works in, instead of a sample.
@@ -80,6 +82,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     let workspace = Workspace::here();
     match task {
         Task::Up { project, ask } => up::up(&workspace, project, ask),
+        Task::Demo => up::demo(&workspace),
         Task::Test { args } => test::test(&workspace, &args),
         Task::Fetch => fetch::fetch(&workspace, fetch::Purpose::Everything).map(drop),
         Task::Schemas { check: true } => schema_files::check(&workspace),

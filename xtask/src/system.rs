@@ -73,7 +73,7 @@ fn problem(tool: &Tool, printed: Option<String>) -> Option<String> {
 }
 
 fn pip_problem() -> Option<String> {
-    let reason = "nats-server and claude come as Python packages";
+    let reason = "claude and the servers come as Python packages";
     if process::version_line(Path::new("python3"), "--version").is_none() {
         return Some(format!("python3 with pip (not found): {reason}; {}", install("python3-pip")));
     }

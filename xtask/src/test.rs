@@ -28,6 +28,7 @@ pub(crate) fn nextest(workspace: &Workspace, fetched: &Fetched) -> anyhow::Resul
     process::without_our_package(&mut command)
         .current_dir(workspace.root())
         .args(["nextest", "run", "--workspace", "--locked"])
-        .envs(fetched.servers.environment());
+        .envs(fetched.servers.environment())
+        .env("HOLDFAST_POSTGRES", fetched.postgres()?);
     Ok(command)
 }

@@ -196,7 +196,8 @@ impl Drop for Service {
 pub(crate) fn tail(name: &str, log: &Path) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
+    // nats-server introduces itself at length.
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains(" [INF] ")).collect();
     let from = lines.len().saturating_sub(TAIL_LINES);
     let shown = if lines.is_empty() { "(nothing)".to_owned() } else { lines[from..].join("\n") };
     format!("--- {name} ({}):\n{shown}\n", log.display())
