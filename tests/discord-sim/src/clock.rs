@@ -40,6 +40,33 @@ pub(crate) fn iso8601(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00")
 }
 
+/// The Unix milliseconds of a moment in UTC as Discord writes it; none for anything else.
+pub(crate) fn from_iso8601(text: &str) -> Option<u64> {
+    let text = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00"))?;
+    let (date, time) = text.split_once('T')?;
+    let mut date = date.splitn(3, '-').map(str::parse::<u64>);
+    let [year, month, day] = [date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?];
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut time = time.splitn(3, ':').map(str::parse::<u64>);
+    let [hour, minute, second] = [time.next()?.ok()?, time.next()?.ok()?, time.next()?.ok()?];
+    let ms: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    let known = (1970..10_000).contains(&year) && (1..=12).contains(&month);
+    if !known || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let seconds = days_of(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    Some(seconds * 1000 + ms)
+}
+
+/// A date of the Gregorian calendar as days since 1970 (Howard Hinnant's `days_from_civil`).
+fn days_of(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year / 400, year % 400);
+    let march_month = (month + 9) % 12;
+    let of_year = (153 * march_month + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
 /// Days since 1970 as a date of the Gregorian calendar (Howard Hinnant's `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
@@ -63,6 +90,17 @@ mod tests {
         assert_eq!(iso8601(0), "1970-01-01T00:00:00.000000+00:00");
         assert_eq!(iso8601(951_827_696_007), "2000-02-29T12:34:56.007000+00:00");
         assert_eq!(iso8601(1_735_689_599_999), "2024-12-31T23:59:59.999000+00:00");
+    }
+
+    #[test]
+    fn a_moment_that_was_written_is_read_back() {
+        for moment in [0, 951_827_696_007, 1_735_689_599_999, 1_772_323_200_000] {
+            assert_eq!(from_iso8601(&iso8601(moment)), Some(moment));
+        }
+        assert_eq!(from_iso8601("2000-02-29T12:34:56Z"), Some(951_827_696_000));
+        for wrong in ["", "1700000000", "2000-02-29", "2000-13-01T00:00:00Z", "2000-02-29T12:34Z"] {
+            assert_eq!(from_iso8601(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! into a deleted channel) is refused as Discord refuses it.
 
 mod faults;
+mod interactions;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::guild::{BOT_ID, Guild, Typing};
 use crate::ids::{ChannelId, MessageId, UserId};
-use crate::model::{Channel, Message, Role, User};
+use crate::model::{Channel, Interaction, Message, Role, User};
 use crate::wire;
 
 /// The intents by which a bot says what it wants to hear.
@@ -33,7 +33,7 @@ pub(crate) mod intents {
 pub(crate) struct Event {
     /// Its name, `MESSAGE_CREATE`.
     pub(crate) name: &'static str,
-    /// The intent that a session must have to get it.
+    /// The intent that a session must have to get it; 0 for what every session gets.
     pub(crate) intent: u64,
     /// Whether the bot sees the channel that it is about.
     pub(crate) seen: bool,
@@ -123,6 +123,11 @@ impl Event {
             data["burst_colors"] = json!([]);
         }
         Self::in_channel(guild, name, intents::REACTIONS, channel, data)
+    }
+
+    /// A button pressed, a menu used, a modal handed in. Every session gets it.
+    pub(crate) fn interaction(guild: &Guild, interaction: &Interaction) -> Self {
+        Self::plain("INTERACTION_CREATE", 0, wire::interaction(guild, interaction))
     }
 
     /// Somebody types.

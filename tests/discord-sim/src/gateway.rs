@@ -37,7 +37,7 @@ mod code {
     pub(super) const UNKNOWN_OPCODE: u16 = 4001;
     pub(super) const DECODE_ERROR: u16 = 4002;
     pub(super) const NOT_AUTHENTICATED: u16 = 4003;
-    pub(super) const AUTHENTICATION_FAILED: u16 = 4004;
+    pub(super) use crate::sessions::AUTHENTICATION_FAILED;
     pub(super) const ALREADY_AUTHENTICATED: u16 = 4005;
     pub(super) const INVALID_SEQ: u16 = 4007;
     pub(super) const RATE_LIMITED: u16 = 4008;
@@ -231,6 +231,7 @@ impl Conversation {
         if wanted & !allowed_intents(&self.hub.options) != 0 {
             return Err(End::Close(code::DISALLOWED_INTENTS));
         }
+        self.count_start()?;
         let (number, options) = (self.number, &self.hub.options);
         let url = self.hub.gateway_url();
         let session = self.hub.note(|inner| {
@@ -254,6 +255,20 @@ impl Conversation {
         });
         self.session = Some(session);
         Ok(())
+    }
+
+    /// Counts a session that begins. At one too many Discord ends all sessions and resets the
+    /// token.
+    fn count_start(&self) -> Result<(), End> {
+        let limit = self.hub.options.identifies_a_day;
+        let within = self.hub.note(|inner| {
+            let within = inner.sessions.take_start(limit, inner.guild.now_ms);
+            if !within {
+                inner.revoke_token();
+            }
+            within
+        });
+        if within { Ok(()) } else { Err(End::Close(code::AUTHENTICATION_FAILED)) }
     }
 
     async fn resume(&mut self, data: &Value) -> Result<(), End> {
@@ -285,7 +300,8 @@ impl Conversation {
 
     fn check_token(&self, data: &Value) -> Result<(), End> {
         let token = data["token"].as_str().unwrap_or_default();
-        if token.strip_prefix("Bot ").unwrap_or(token) == self.hub.options.token {
+        let is_own = token.strip_prefix("Bot ").unwrap_or(token) == self.hub.options.token;
+        if is_own && self.hub.look(|inner| inner.token_is_good) {
             Ok(())
         } else {
             Err(End::Close(code::AUTHENTICATION_FAILED))

@@ -5,12 +5,14 @@
 //! is no socket, no clock and no lock. What a person or the bot is *permitted* is asked by whoever
 //! calls (`require`); what is *possible* (lengths, archived threads, nonces) is decided here.
 
+pub(crate) mod interactions;
 pub(crate) mod messages;
 mod people;
+mod reactions;
 pub(crate) mod threads;
+pub(crate) mod webhook;
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,9 +21,11 @@ use crate::clock::millis;
 use crate::error::ApiError;
 use crate::events::Event;
 use crate::ids::{
-    AttachmentId, ChannelId, GuildId, MessageId, RoleId, UserId, snowflake_of, unix_ms_of,
+    AttachmentId, ChannelId, GuildId, InteractionId, MessageId, RoleId, UserId, snowflake_of,
+    unix_ms_of,
 };
-use crate::model::{Attachment, Channel, Message, Reaction, Role, User};
+use crate::model::{Attachment, Channel, Interaction, Message, Reaction, Role, User};
+use crate::options::Options;
 use crate::permissions::{self, Permissions};
 
 /// The bot's number, which is also that of its application. The default token begins with it.
@@ -38,6 +42,13 @@ pub struct Typing {
     pub at_ms: u64,
 }
 
+/// A message that one person sees and that is in no history.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Private {
+    to: UserId,
+    message: Message,
+}
+
 /// How many signs of typing are remembered; tests look at the latest few.
 const TYPING_MAX: usize = 1000;
 
@@ -52,6 +63,10 @@ pub struct Guild {
     channels: BTreeMap<ChannelId, Channel>,
     #[serde(serialize_with = "as_list", deserialize_with = "from_list")]
     messages: BTreeMap<(ChannelId, MessageId), Message>,
+    #[serde(default)]
+    private: BTreeMap<MessageId, Private>,
+    #[serde(default)]
+    interactions: BTreeMap<InteractionId, Interaction>,
     #[serde(skip)]
     pub(crate) files: BTreeMap<AttachmentId, Bytes>,
     #[serde(skip)]
@@ -62,6 +77,8 @@ pub struct Guild {
     typing: Vec<Typing>,
     #[serde(skip)]
     nonce_window_ms: u64,
+    #[serde(skip)]
+    interaction_window_ms: u64,
     #[serde(skip)]
     pub(crate) now_ms: u64,
     #[serde(skip)]
@@ -92,19 +109,23 @@ impl Guild {
             roles: BTreeMap::from([(everyone.id, everyone)]),
             channels: BTreeMap::new(),
             messages: BTreeMap::new(),
+            private: BTreeMap::new(),
+            interactions: BTreeMap::new(),
             files: BTreeMap::new(),
             homes: HashMap::new(),
             nonces: HashMap::new(),
             typing: Vec::new(),
             nonce_window_ms: 0,
+            interaction_window_ms: 0,
             now_ms,
             events: Vec::new(),
         }
     }
 
     /// Sets what is not part of the saved state, and finds again what follows from it.
-    pub(crate) fn prepare(&mut self, nonce_window: Duration, now_ms: u64) {
-        self.nonce_window_ms = millis(nonce_window);
+    pub(crate) fn prepare(&mut self, options: &Options, now_ms: u64) {
+        self.nonce_window_ms = millis(options.nonce_window);
+        self.interaction_window_ms = millis(options.interaction_window);
         self.now_ms = now_ms;
         self.homes = self.messages.keys().map(|&(channel, message)| (message, channel)).collect();
         self.nonces = self
@@ -112,6 +133,7 @@ impl Guild {
             .values()
             .filter_map(|it| Some(((it.author, it.nonce.clone()?), it.id)))
             .collect();
+        self.settle();
     }
 
     fn next_id(&mut self) -> u64 {
@@ -231,12 +253,16 @@ impl Guild {
 
     /// A file that was posted in a channel, by number.
     pub fn attachment(&self, channel: ChannelId, id: AttachmentId) -> Option<&Attachment> {
-        self.history(channel).flat_map(|it| &it.attachments).find(|it| it.id == id)
+        let private = self.private.values().map(|it| &it.message);
+        let all = self.history(channel).chain(private.filter(|it| it.channel == channel));
+        all.flat_map(|it| &it.attachments).find(|it| it.id == id)
     }
 
     /// The numbers of all files that were posted.
     pub(crate) fn attachments(&self) -> Vec<AttachmentId> {
-        self.messages.values().flat_map(|it| &it.attachments).map(|it| it.id).collect()
+        let private = self.private.values().map(|it| &it.message);
+        let all = self.messages.values().chain(private);
+        all.flat_map(|it| &it.attachments).map(|it| it.id).collect()
     }
 
     /// What is in a file that was posted.

@@ -15,7 +15,7 @@ use crate::faults::Faults;
 use crate::guild::Guild;
 use crate::limits::Limits;
 use crate::options::Options;
-use crate::sessions::{GatewayCounts, Sessions};
+use crate::sessions::{AUTHENTICATION_FAILED, GatewayCounts, Order, Sessions};
 
 /// Requests by route: `POST /channels/{id}/messages`.
 pub type RouteCounts = BTreeMap<String, u64>;
@@ -55,6 +55,9 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) requests: RouteCounts,
     pub(crate) outage: Outage,
+    /// Whether the bot's token is good; Discord resets the token of a bot that identifies too
+    /// often.
+    pub(crate) token_is_good: bool,
 }
 
 impl Inner {
@@ -65,6 +68,13 @@ impl Inner {
             gateway: self.sessions.counts(),
             faults_left: self.faults.left(),
         }
+    }
+
+    /// Makes the token worthless: no request and no session goes on with it.
+    pub(crate) fn revoke_token(&mut self) {
+        self.token_is_good = false;
+        self.sessions.invalidate();
+        self.sessions.order(Order::Close(AUTHENTICATION_FAILED));
     }
 }
 
@@ -89,6 +99,7 @@ impl Hub {
             limits: Limits::default(),
             requests: RouteCounts::new(),
             outage: Outage::None,
+            token_is_good: true,
         };
         Self {
             options,
@@ -117,8 +128,13 @@ impl Hub {
 
     /// Changes the guild, sends its events, wakes all who wait.
     pub(crate) fn act<T>(&self, change: impl FnOnce(&mut Guild) -> T) -> T {
+        self.act_within(|guild, _| change(guild))
+    }
+
+    /// The same, for a change that counts for a limit of which the route says nothing.
+    pub(crate) fn act_within<T>(&self, change: impl FnOnce(&mut Guild, &mut Limits) -> T) -> T {
         self.note(|inner| {
-            let result = change(&mut inner.guild);
+            let result = change(&mut inner.guild, &mut inner.limits);
             for event in std::mem::take(&mut inner.guild.events) {
                 inner.sessions.publish(&event);
             }
@@ -131,6 +147,7 @@ impl Hub {
     pub(crate) fn note<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         inner.guild.now_ms = self.clock.now_ms();
+        inner.guild.settle();
         let result = change(&mut inner);
         drop(inner);
         self.changed.send_modify(|version| *version += 1);

@@ -82,6 +82,11 @@ id!(
     AttachmentId
 );
 
+id!(
+    /// One use of a button, a select menu or a modal.
+    InteractionId
+);
+
 impl From<MessageId> for ChannelId {
     /// The thread that is, or would be, started from this message.
     fn from(message: MessageId) -> Self {

@@ -5,16 +5,19 @@
 //! test acts as a person through [`Discord`], waits for what must come, and commands faults.
 //!
 //! It enforces what a bot can run into: permissions, lengths, nonces, rate limits, archived and
-//! locked threads, intents, resumed sessions. It never leaves loopback and never knows a bot's
+//! locked threads, intents, resumed sessions, interactions that want an answer in time. It never
+//! leaves loopback and never knows a bot's
 //! code: what is not said over REST or gateway does not reach it.
 //!
 //! # Layout
 //!
+//! * `form`: what Discord takes as a message, a component, an embed, a modal; pure
 //! * `guild`: what is in the guild and what may happen to it; pure
 //! * `events`, `sessions`: what the gateway sends, to whom, and again after a RESUME; pure
 //! * `routes`, `limits`, `faults`: what a request is for, whether it may go on, how it fails; pure
 //! * `wire`: values as Discord's JSON
 //! * `hub`: the lock, the clock, the change notification
+//! * `timer`: wakes when an interaction fails for want of an answer
 //! * `rest`, `gateway`, `page`, `net`, `tls`, `persist`: sockets and files
 
 mod clock;
@@ -22,6 +25,7 @@ mod discord;
 mod error;
 mod events;
 mod faults;
+mod form;
 mod gateway;
 mod guild;
 mod hub;
@@ -36,6 +40,7 @@ mod persist;
 mod rest;
 mod routes;
 mod sessions;
+mod timer;
 mod tls;
 mod transcript;
 mod wire;
@@ -53,14 +58,16 @@ use tokio_util::sync::CancellationToken;
 pub use crate::discord::{Discord, WaitError};
 pub use crate::error::ApiError;
 pub use crate::faults::{FaultKind, FaultRule};
-pub use crate::guild::messages::{BOT_CONTENT_MAX, Cursor, PERSON_CONTENT_MAX};
+pub use crate::form::{BOT_CONTENT_MAX, PERSON_CONTENT_MAX};
+pub use crate::guild::messages::Cursor;
 pub use crate::guild::threads::{NewThread, ThreadChange};
 pub use crate::guild::{BOT_ID, Guild, Typing};
 pub use crate::hub::{Outage, RouteCounts, View};
-pub use crate::ids::{AttachmentId, ChannelId, GuildId, MessageId, RoleId, UserId};
+pub use crate::ids::{AttachmentId, ChannelId, GuildId, InteractionId, MessageId, RoleId, UserId};
 pub use crate::model::{
-    Attachment, Change, Channel, Draft, Message, MessageKind, NewFile, Reaction, Reference, Role,
-    Shown, Thread, User,
+    Attachment, Callback, Change, Channel, Draft, Interaction, InteractionKind, Message,
+    MessageKind, Modal, NewFile, Outcome, Reaction, Reference, Role, Shown, TextInput, Thread,
+    User,
 };
 pub use crate::options::{DEFAULT_TOKEN, Options};
 pub use crate::permissions::{Overwrite, Permissions};
@@ -118,6 +125,7 @@ impl Sim {
         if let Some(store) = store.clone() {
             tasks.spawn(persist::keep(Arc::clone(&hub), store, stop.clone()));
         }
+        tasks.spawn(timer::keep(Arc::clone(&hub), stop.clone()));
         let listening = gateway::serve(hub, gateway, stop.clone());
         tasks.spawn(async {
             listening.await;
@@ -176,7 +184,7 @@ fn make_hub(options: Options, store: Option<&Store>, gateway_url: String) -> Res
     let kept = store.map(Store::load).transpose()?.flatten();
     let mut guild =
         kept.unwrap_or_else(|| Guild::new(&options.guild, &options.bot, clock.now_ms()));
-    guild.prepare(options.nonce_window, clock.now_ms());
+    guild.prepare(&options, clock.now_ms());
     Ok(Hub::new(options, clock, guild, gateway_url))
 }
 

@@ -4,12 +4,20 @@
 
 use std::collections::HashMap;
 
+use crate::error::ApiError;
 use crate::ids::ChannelId;
 use crate::routes::{Bucket, Route};
 
 /// Requests of a bot in a second, whatever they are for (Discord, "Rate limits").
 const GLOBAL_LIMIT: u32 = 50;
 const GLOBAL_WINDOW_MS: u64 = 1000;
+/// New names of a channel or thread in ten minutes (discord-api-docs#1900; not documented).
+const RENAMES: (u32, u64) = (2, 600_000);
+/// Edits in a channel of messages older than an hour. Discord publishes no figure
+/// (discord-api-docs#4413); this is the lowest that clients report.
+const OLD_EDITS: (u32, u64) = (3, 20_000);
+/// How old a message is that [`Hidden::OldEdit`] is about.
+const OLD_MS: u64 = 3_600_000;
 /// The most windows kept; beyond it those that have ended are dropped.
 const WINDOWS_MAX: usize = 1000;
 
@@ -37,6 +45,36 @@ pub(crate) enum Verdict {
     },
 }
 
+/// A limit of which no header speaks before it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Hidden {
+    /// A new name of a channel.
+    Rename,
+    /// An edit of a message older than an hour.
+    OldEdit,
+}
+
+impl Hidden {
+    fn limit(self) -> (u32, u64) {
+        match self {
+            Self::Rename => RENAMES,
+            Self::OldEdit => OLD_EDITS,
+        }
+    }
+
+    fn refusal(self, retry_after_ms: u64) -> ApiError {
+        match self {
+            Self::Rename => ApiError::TooOften { retry_after_ms },
+            Self::OldEdit => ApiError::TooManyOldEdits { retry_after_ms },
+        }
+    }
+}
+
+/// Whether a message is so old that edits of it are limited.
+pub(crate) fn is_old(created_ms: u64, now_ms: u64) -> bool {
+    now_ms > created_ms + OLD_MS
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
     ends_ms: u64,
@@ -62,11 +100,15 @@ impl Window {
 pub(crate) struct Limits {
     global: Window,
     windows: HashMap<(Bucket, ChannelId), Window>,
+    hidden: HashMap<(Hidden, ChannelId), Window>,
 }
 
 impl Limits {
     /// Counts a request.
     pub(crate) fn take(&mut self, route: &Route, now_ms: u64) -> Verdict {
+        if route.is_of_interaction() {
+            return Verdict::Go(None);
+        }
         if !self.global.take(now_ms, GLOBAL_LIMIT, GLOBAL_WINDOW_MS) {
             return Verdict::WaitGlobal { retry_after_ms: self.global.ends_ms - now_ms };
         }
@@ -85,6 +127,24 @@ impl Limits {
             reset_at_ms: window.ends_ms,
         };
         if went { Verdict::Go(Some(standing)) } else { Verdict::Wait(standing) }
+    }
+
+    /// Counts what a limit without headers is about.
+    pub(crate) fn take_hidden(
+        &mut self,
+        hidden: Hidden,
+        channel: ChannelId,
+        now_ms: u64,
+    ) -> Result<(), ApiError> {
+        if self.hidden.len() >= WINDOWS_MAX {
+            self.hidden.retain(|_, it| it.ends_ms > now_ms);
+        }
+        let (limit, length_ms) = hidden.limit();
+        let window = self.hidden.entry((hidden, channel)).or_default();
+        if window.take(now_ms, limit, length_ms) {
+            return Ok(());
+        }
+        Err(hidden.refusal(window.ends_ms - now_ms))
     }
 }
 
@@ -107,6 +167,34 @@ mod tests {
         let other = Route::of("POST", "/channels/6/messages");
         assert!(matches!(limits.take(&other, 3000), Verdict::Go(Some(_))));
         assert!(matches!(limits.take(&post, 6000), Verdict::Go(Some(_))));
+    }
+
+    #[test]
+    fn the_third_new_name_in_ten_minutes_waits_and_so_does_the_fourth_edit_of_old_messages() {
+        let mut limits = Limits::default();
+        let here = ChannelId(5);
+        for now_ms in [0, 1000] {
+            assert_eq!(limits.take_hidden(Hidden::Rename, here, now_ms), Ok(()));
+        }
+        let waits = ApiError::TooOften { retry_after_ms: 590_000 };
+        assert_eq!(limits.take_hidden(Hidden::Rename, here, 10_000), Err(waits));
+        assert_eq!(limits.take_hidden(Hidden::Rename, ChannelId(6), 10_000), Ok(()));
+        for _ in 0..3 {
+            assert_eq!(limits.take_hidden(Hidden::OldEdit, here, 0), Ok(()));
+        }
+        let waits = ApiError::TooManyOldEdits { retry_after_ms: 20_000 };
+        assert_eq!(limits.take_hidden(Hidden::OldEdit, here, 0), Err(waits));
+        assert_eq!(limits.take_hidden(Hidden::Rename, here, 600_000), Ok(()));
+        assert!(is_old(0, OLD_MS + 1) && !is_old(0, OLD_MS));
+    }
+
+    #[test]
+    fn an_interactions_requests_count_for_no_limit() {
+        let mut limits = Limits::default();
+        let answer = Route::of("POST", "/interactions/5/token/callback");
+        for _ in 0..100 {
+            assert_eq!(limits.take(&answer, 10), Verdict::Go(None));
+        }
     }
 
     #[test]

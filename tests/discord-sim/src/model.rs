@@ -3,12 +3,15 @@
 //! Nothing is ever forgotten: a deleted message keeps its place with the time of its deletion, an
 //! edited one keeps every text it had, so that a test sees all that was ever shown.
 
+mod interaction;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ids::{AttachmentId, ChannelId, MessageId, RoleId, UserId};
+pub use self::interaction::{Callback, Interaction, InteractionKind, Modal, Outcome, TextInput};
+use crate::ids::{AttachmentId, ChannelId, InteractionId, MessageId, RoleId, UserId};
 use crate::permissions::{Overwrite, Permissions};
 
 /// A person or a bot, as a member of the guild.
@@ -216,9 +219,27 @@ pub struct Message {
     pub before: Vec<Shown>,
     /// When it was deleted, in Unix milliseconds.
     pub deleted_ms: Option<u64>,
+    /// The interaction that it answers.
+    #[serde(default)]
+    pub interaction: Option<InteractionId>,
 }
 
 impl Message {
+    /// The flag of a message that only one person sees.
+    pub const EPHEMERAL: u64 = 1 << 6;
+    /// The flag of a message that is to come: "thinking".
+    pub const LOADING: u64 = 1 << 7;
+
+    /// Whether only the person sees it who caused it.
+    pub fn is_ephemeral(&self) -> bool {
+        self.flags & Self::EPHEMERAL != 0
+    }
+
+    /// Whether it stands for a message that is to come.
+    pub fn is_loading(&self) -> bool {
+        self.flags & Self::LOADING != 0
+    }
+
     /// Whether people can see it now.
     pub fn is_visible(&self) -> bool {
         self.deleted_ms.is_none()
@@ -243,9 +264,9 @@ pub struct Draft {
     pub reply_to: Option<MessageId>,
     /// Whether a missing `reply_to` is an error.
     pub reply_must_exist: bool,
-    /// Embeds, kept as they are.
+    /// Embeds, within Discord's limits.
     pub embeds: Vec<Value>,
-    /// Components, kept as they are.
+    /// Components, within Discord's limits.
     pub components: Vec<Value>,
     /// Whom it may ping.
     pub allowed_mentions: Option<Value>,

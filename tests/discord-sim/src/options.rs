@@ -26,8 +26,13 @@ pub struct Options {
     pub presences: bool,
     /// Whether requests are limited as Discord limits them.
     pub rate_limits: bool,
+    /// How many sessions the bot may begin in a day; at one more its token is reset, and neither
+    /// gateway nor REST takes it any longer.
+    pub identifies_a_day: u64,
     /// How long a nonce is remembered; Discord says "the past few minutes".
     pub nonce_window: Duration,
+    /// How long the bot has for its first answer to an interaction; Discord says three seconds.
+    pub interaction_window: Duration,
     /// The heartbeat interval that a client is told.
     pub heartbeat: Duration,
     /// The port of REST, 0 for a free one.
@@ -51,7 +56,9 @@ impl Default for Options {
             members: false,
             presences: false,
             rate_limits: true,
+            identifies_a_day: 1000,
             nonce_window: Duration::from_secs(120),
+            interaction_window: Duration::from_secs(3),
             heartbeat: Duration::from_millis(41_250),
             rest_port: 0,
             gateway_port: 0,

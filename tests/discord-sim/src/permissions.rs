@@ -23,6 +23,8 @@ impl Permissions {
     pub const SEND_MESSAGES: Self = Self(1 << 11);
     /// Delete what others wrote.
     pub const MANAGE_MESSAGES: Self = Self(1 << 13);
+    /// Show embeds.
+    pub const EMBED_LINKS: Self = Self(1 << 14);
     /// Upload files.
     pub const ATTACH_FILES: Self = Self(1 << 15);
     /// Read what was written before; without it history is an empty list.
@@ -39,6 +41,7 @@ impl Permissions {
         Self::ADD_REACTIONS.0
             | Self::VIEW_CHANNEL.0
             | Self::SEND_MESSAGES.0
+            | Self::EMBED_LINKS.0
             | Self::ATTACH_FILES.0
             | Self::READ_MESSAGE_HISTORY.0
             | Self::CREATE_PUBLIC_THREADS.0

@@ -4,8 +4,10 @@
 //! rate limits. Handlers ask the guild what is permitted, let it act, and give its answer as
 //! Discord's JSON. What a person does never comes this way.
 
+mod body;
 mod channels;
 mod gate;
+mod interactions;
 mod messages;
 mod people;
 
@@ -74,6 +76,12 @@ fn api() -> Router<Arc<Hub>> {
         .route(
             "/channels/{channel}/messages/{message}/reactions/{emoji}/{user}",
             axum::routing::delete(messages::unreact_of),
+        )
+        .route("/interactions/{interaction}/{token}/callback", post(interactions::callback))
+        .route("/webhooks/{application}/{token}", post(interactions::follow_up))
+        .route(
+            "/webhooks/{application}/{token}/messages/{message}",
+            get(interactions::get).patch(interactions::edit).delete(interactions::delete),
         )
 }
 

@@ -22,6 +22,8 @@ pub(crate) enum Bucket {
     Edit,
     /// Reacting in one channel.
     React,
+    /// Changing one channel.
+    Change,
 }
 
 impl Bucket {
@@ -30,6 +32,7 @@ impl Bucket {
         match self {
             Self::Post | Self::Edit => (5, 5000),
             Self::React => (1, 250),
+            Self::Change => (5, 15_000),
         }
     }
 
@@ -39,8 +42,16 @@ impl Bucket {
             Self::Post => "sim-post",
             Self::Edit => "sim-edit",
             Self::React => "sim-react",
+            Self::Change => "sim-change",
         }
     }
+}
+
+/// Where a token stands: `/webhooks/5/TOKEN/messages/@original`.
+const TOKEN_PLACE: usize = 3;
+
+fn has_token(template: &str) -> bool {
+    template.starts_with("/interactions/{id}/") || template.starts_with("/webhooks/{id}/")
 }
 
 impl Route {
@@ -48,10 +59,12 @@ impl Route {
     pub(crate) fn of(method: &str, path: &str) -> Self {
         let mut template = String::new();
         let mut before = "";
-        for part in path.split('/').skip(1) {
+        for (place, part) in path.split('/').enumerate().skip(1) {
             let is_id = !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
             template.push('/');
-            template.push_str(if is_id {
+            template.push_str(if place == TOKEN_PLACE && has_token(&template) {
+                "{token}"
+            } else if is_id {
                 "{id}"
             } else if before == "reactions" {
                 "{emoji}"
@@ -61,6 +74,11 @@ impl Route {
             before = part;
         }
         Self { method: method.to_owned(), path: path.to_owned(), template }
+    }
+
+    /// Whether it goes by an interaction's token, and not by the bot's.
+    pub(crate) fn is_of_interaction(&self) -> bool {
+        has_token(&self.template) && self.template.contains("/{token}")
     }
 
     /// `POST /channels/{id}/messages`.
@@ -74,6 +92,7 @@ impl Route {
         let bucket = match (self.method.as_str(), self.template.as_str()) {
             ("POST", "/channels/{id}/messages") => Bucket::Post,
             ("PATCH", "/channels/{id}/messages/{id}") => Bucket::Edit,
+            ("PATCH", "/channels/{id}") => Bucket::Change,
             ("PUT" | "DELETE", "/channels/{id}/messages/{id}/reactions/{emoji}/@me") => {
                 Bucket::React
             }
@@ -92,6 +111,11 @@ mod tests {
         let route = Route::of("PUT", "/channels/5/messages/6/reactions/%F0%9F%91%80/@me");
         assert_eq!(route.name(), "PUT /channels/{id}/messages/{id}/reactions/{emoji}/@me");
         assert_eq!(route.bucket(), Some((Bucket::React, ChannelId(5))));
+        let route = Route::of("PATCH", "/webhooks/5/aW50/messages/@original");
+        assert_eq!(route.name(), "PATCH /webhooks/{id}/{token}/messages/@original");
+        assert!(route.is_of_interaction());
+        let route = Route::of("POST", "/interactions/5/123/callback");
+        assert_eq!(route.name(), "POST /interactions/{id}/{token}/callback");
         assert_eq!(Route::of("GET", "/gateway").name(), "GET /gateway");
         assert_eq!(Route::of("GET", "/channels/5/messages").bucket(), None);
     }

@@ -16,6 +16,10 @@ use crate::wire;
 const REPLAY_MAX: usize = 10_000;
 /// How long a session outlives its connection; Discord says "a few minutes".
 const SESSION_LIFE_MS: u64 = 180_000;
+/// The close code for a token that is not good.
+pub(crate) const AUTHENTICATION_FAILED: u16 = 4004;
+/// The span of the limit of IDENTIFYs (Discord, "Gateway").
+const STARTS_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 /// The most rules of events to drop.
 const DROPS_MAX: usize = 100;
 
@@ -96,6 +100,8 @@ pub(crate) struct Sessions {
     connections: u64,
     drops: Vec<DropRule>,
     counts: GatewayCounts,
+    /// When the current day of IDENTIFYs ends, and how many there were in it.
+    starts: (u64, u64),
     /// Whether connections are accepted and kept.
     pub(crate) open: bool,
     /// Whether heartbeats are acknowledged.
@@ -109,6 +115,7 @@ impl Default for Sessions {
             connections: 0,
             drops: Vec::new(),
             counts: GatewayCounts::default(),
+            starts: (0, 0),
             open: true,
             acks: true,
         }
@@ -120,6 +127,24 @@ impl Sessions {
     pub(crate) fn connect(&mut self) -> u64 {
         self.connections += 1;
         self.connections
+    }
+
+    /// How many IDENTIFYs are left of `limit` in the current day, and how long that day is still.
+    pub(crate) fn starts_left(&self, limit: u64, now_ms: u64) -> (u64, u64) {
+        let (ends_ms, used) = self.starts;
+        if now_ms >= ends_ms {
+            return (limit, STARTS_WINDOW_MS);
+        }
+        (limit.saturating_sub(used), ends_ms - now_ms)
+    }
+
+    /// Counts an IDENTIFY; whether it was within the limit.
+    pub(crate) fn take_start(&mut self, limit: u64, now_ms: u64) -> bool {
+        if now_ms >= self.starts.0 {
+            self.starts = (now_ms + STARTS_WINDOW_MS, 0);
+        }
+        self.starts.1 += 1;
+        self.starts.1 <= limit
     }
 
     /// Begins a session.
@@ -182,7 +207,7 @@ impl Sessions {
             return;
         }
         for session in self.map.values_mut() {
-            if session.intents & event.intent == 0 {
+            if event.intent != 0 && session.intents & event.intent == 0 {
                 continue;
             }
             let mut data = event.data.clone();
@@ -315,6 +340,25 @@ mod tests {
         sessions.invalidate();
         assert_eq!(sessions.resume(&invalid, 6, 0, 0), Resume::Refused);
         assert_eq!(sessions.counts().resumes_refused, 3);
+    }
+
+    #[test]
+    fn a_day_has_so_many_starts_and_begins_with_the_first() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.starts_left(2, 5), (2, STARTS_WINDOW_MS));
+        assert!(sessions.take_start(2, 5) && sessions.take_start(2, 6));
+        assert_eq!(sessions.starts_left(2, 105), (0, STARTS_WINDOW_MS - 100));
+        assert!(!sessions.take_start(2, 7));
+        assert!(sessions.take_start(2, 5 + STARTS_WINDOW_MS));
+    }
+
+    #[test]
+    fn a_session_without_any_intent_gets_interactions_all_the_same() {
+        let mut sessions = Sessions::default();
+        let deaf = sessions.identify(1, 0, 0);
+        sessions.publish(&event("MESSAGE_CREATE", intents::MESSAGES));
+        sessions.publish(&event("INTERACTION_CREATE", 0));
+        assert_eq!(sessions.work(&deaf, 1, 0).frames.len(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::guild::Guild;
-use crate::model::{Channel, Message};
+use crate::model::{Channel, Interaction, Message};
 
 /// The most characters of a message that are shown.
 const EXCERPT: usize = 300;
@@ -15,6 +15,9 @@ pub(crate) fn write(guild: &Guild) -> String {
         text.push_str(&heading(channel));
         for message in guild.history(channel.id) {
             text.push_str(&line(guild, message));
+        }
+        for asked in guild.interactions().filter(|it| it.channel == channel.id) {
+            text.push_str(&act(guild, asked));
         }
     }
     text
@@ -29,6 +32,25 @@ fn heading(channel: &Channel) -> String {
         text.push_str(", archived");
     }
     text.push('\n');
+    text
+}
+
+fn act(guild: &Guild, asked: &Interaction) -> String {
+    let who = guild.user(asked.user).map_or("nobody", |it| it.name.as_str());
+    let Interaction { id, kind, custom_id, values, fields, outcome, .. } = asked;
+    let mut text = format!("  ({id} {who}: {kind:?} {custom_id:?}");
+    if !values.is_empty() {
+        let _ = write!(text, " {values:?}");
+    }
+    if !fields.is_empty() {
+        let _ = write!(text, " {fields:?}");
+    }
+    let _ = write!(text, " → {outcome:?}");
+    for message in guild.answers_to(*id) {
+        let excerpt: String = message.content.chars().take(EXCERPT).collect();
+        let _ = write!(text, " {excerpt:?}");
+    }
+    text.push_str(")\n");
     text
 }
 

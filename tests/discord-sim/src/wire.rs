@@ -3,8 +3,11 @@
 //! Fields are those that Discord documents and serenity 0.12 needs; what has no meaning here is
 //! sent as Discord sends it when it is unset.
 
+mod interactions;
+
 use serde_json::{Value, json};
 
+pub(crate) use self::interactions::{interaction, type_of};
 use crate::clock::iso8601;
 use crate::guild::Guild;
 use crate::guild::messages::HAS_THREAD;
@@ -192,6 +195,11 @@ fn message_alone(guild: &Guild, message: &Message) -> Value {
     });
     if let Some(nonce) = &message.nonce {
         object["nonce"] = json!(nonce);
+    }
+    if let Some(asked) = message.interaction.and_then(|it| guild.interaction(it)) {
+        object["application_id"] = json!(crate::guild::BOT_ID);
+        object["webhook_id"] = json!(crate::guild::BOT_ID);
+        object["interaction_metadata"] = interactions::metadata(guild, asked);
     }
     object
 }

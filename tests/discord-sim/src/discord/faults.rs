@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Discord;
 use crate::faults::FaultRule;
-use crate::hub::Outage;
+use crate::hub::{Inner, Outage};
 use crate::sessions::Order;
 
 /// Faults.
@@ -81,8 +81,27 @@ impl Discord {
         self.hub.note(|inner| inner.sessions.order(order));
     }
 
-    /// Moves the simulator's clock forward: nonces, limits, sessions and ids follow it.
+    /// Resets the bot's token, as Discord does with one that was leaked or that identified too
+    /// often: sessions end with 4004, REST answers 401, until [`Discord::restore_token`].
+    pub fn revoke_token(&self) {
+        self.hub.note(Inner::revoke_token);
+    }
+
+    /// Makes the token good again, as its owner does who puts the new one in place.
+    pub fn restore_token(&self) {
+        self.hub.note(|inner| inner.token_is_good = true);
+    }
+
+    /// Whether the token is good.
+    pub fn token_is_good(&self) -> bool {
+        self.hub.look(|inner| inner.token_is_good)
+    }
+
+    /// Moves the simulator's clock forward: nonces, limits, sessions, interactions and ids follow
+    /// it.
     pub fn advance(&self, by: Duration) {
         self.hub.clock.advance(by);
+        // Settles what the time has decided, and wakes who waits for it.
+        self.hub.note(|_| {});
     }
 }

@@ -1,28 +1,13 @@
-//! Messages: posted, edited, deleted, reacted to, read back.
+//! Messages: posted, edited, deleted, read back.
 
 use super::{BOT_ID, Guild};
 use crate::error::ApiError;
 use crate::events::Event;
+use crate::form::{check_draft, check_parts, url_name};
 use crate::ids::{AttachmentId, ChannelId, MessageId, UserId};
-use crate::model::{
-    Attachment, Change, Draft, Message, MessageKind, NewFile, Reaction, Reference, Shown,
-};
+use crate::model::{Attachment, Change, Draft, Message, MessageKind, NewFile, Reference, Shown};
 use crate::permissions::Permissions;
 
-/// The most characters that a bot may write in one message.
-pub const BOT_CONTENT_MAX: usize = 2000;
-/// The most characters that a person who pays may write in one message.
-pub const PERSON_CONTENT_MAX: usize = 4000;
-/// The most characters of a nonce.
-const NONCE_MAX: usize = 25;
-/// The most embeds of a message.
-const EMBEDS_MAX: usize = 10;
-/// The most rows of components of a message.
-const ROWS_MAX: usize = 5;
-/// The most files of a message.
-const FILES_MAX: usize = 10;
-/// The most different emojis under a message.
-const REACTIONS_MAX: usize = 20;
 /// The most remembered nonces; beyond it those outside the window are dropped.
 const NONCES_MAX: usize = 10_000;
 /// Discord's flag of a message from which a thread was started.
@@ -62,6 +47,18 @@ impl Guild {
         let reference = self.resolve_reference(channel, &draft)?;
         let may_manage = self.permissions(author, channel)?.contains(Permissions::MANAGE_THREADS);
         self.open_thread_for_message(channel, may_manage)?;
+        let message = self.compose(author, channel, draft, reference);
+        Ok(self.insert_message(message))
+    }
+
+    /// The message that a draft makes, which is nowhere yet.
+    pub(super) fn compose(
+        &mut self,
+        author: UserId,
+        channel: ChannelId,
+        draft: Draft,
+        reference: Option<Reference>,
+    ) -> Message {
         let attachments = draft.files.iter().map(|it| self.keep_file(channel, it)).collect();
         let mut message = self.blank(channel, author);
         message.kind = if reference.is_some() { MessageKind::REPLY } else { MessageKind::REGULAR };
@@ -75,7 +72,7 @@ impl Guild {
         message.components = draft.components;
         message.allowed_mentions = draft.allowed_mentions;
         message.flags = draft.flags;
-        Ok(self.insert_message(message))
+        message
     }
 
     /// Posts what Discord itself says in a channel.
@@ -95,7 +92,7 @@ impl Guild {
         Ok(self.insert_message(message))
     }
 
-    fn blank(&mut self, channel: ChannelId, author: UserId) -> Message {
+    pub(super) fn blank(&mut self, channel: ChannelId, author: UserId) -> Message {
         Message {
             id: MessageId(self.next_id()),
             channel,
@@ -117,10 +114,11 @@ impl Guild {
             edited_ms: None,
             before: Vec::new(),
             deleted_ms: None,
+            interaction: None,
         }
     }
 
-    fn insert_message(&mut self, message: Message) -> MessageId {
+    pub(super) fn insert_message(&mut self, message: Message) -> MessageId {
         let (id, channel) = (message.id, message.channel);
         if let Some(nonce) = &message.nonce {
             self.forget_old_nonces();
@@ -224,13 +222,27 @@ impl Guild {
             return Err(ApiError::SystemMessage);
         }
         self.refuse_if_archived(channel)?;
+        let new = self.changed(message, change)?;
+        self.messages.insert((channel, id), new);
+        self.push_message_event("MESSAGE_UPDATE", id);
+        Ok(())
+    }
+
+    /// What an edit makes of a message. One that was "thinking" becomes what it stood for, which
+    /// counts as no edit.
+    pub(super) fn changed(&self, message: &Message, change: Change) -> Result<Message, ApiError> {
         let mut new = message.clone();
-        new.before.push(Shown {
-            content: message.content.clone(),
-            embeds: message.embeds.clone(),
-            components: message.components.clone(),
-            until_ms: self.now_ms,
-        });
+        if message.is_loading() {
+            new.flags &= !Message::LOADING;
+        } else {
+            new.edited_ms = Some(self.now_ms);
+            new.before.push(Shown {
+                content: message.content.clone(),
+                embeds: message.embeds.clone(),
+                components: message.components.clone(),
+                until_ms: self.now_ms,
+            });
+        }
         let draft = Draft {
             content: change.content.unwrap_or(new.content),
             embeds: change.embeds.unwrap_or(new.embeds),
@@ -240,7 +252,7 @@ impl Guild {
         if new.attachments.is_empty() {
             check_draft(&draft, new.is_bot)?;
         } else {
-            check_lengths(&draft, new.is_bot)?;
+            check_parts(&draft, new.is_bot)?;
         }
         new.allowed_mentions = change.allowed_mentions.or(new.allowed_mentions);
         (new.mentions, new.mention_everyone) =
@@ -248,11 +260,10 @@ impl Guild {
         new.content = draft.content;
         new.embeds = draft.embeds;
         new.components = draft.components;
-        new.flags = change.flags.unwrap_or(new.flags);
-        new.edited_ms = Some(self.now_ms);
-        self.messages.insert((channel, id), new);
-        self.push_message_event("MESSAGE_UPDATE", id);
-        Ok(())
+        // Who sees a message never changes.
+        let kept = new.flags & Message::EPHEMERAL;
+        new.flags = change.flags.map_or(new.flags, |it| it & !Message::EPHEMERAL | kept);
+        Ok(new)
     }
 
     /// Deletes a message; it stays in the history.
@@ -264,59 +275,6 @@ impl Guild {
         }
         let event = Event::message_delete(self, channel, id);
         self.events.push(event);
-        Ok(())
-    }
-
-    /// Adds a reaction; a second time changes nothing.
-    pub(crate) fn react(
-        &mut self,
-        user: UserId,
-        channel: ChannelId,
-        id: MessageId,
-        emoji: &str,
-    ) -> Result<(), ApiError> {
-        self.visible(channel, id)?;
-        self.refuse_if_archived(channel)?;
-        check_emoji(emoji)?;
-        let Some(message) = self.messages.get_mut(&(channel, id)) else {
-            return Err(ApiError::UnknownMessage);
-        };
-        let is_full = message.reactions.len() == REACTIONS_MAX;
-        match message.reactions.iter_mut().find(|it| it.emoji == emoji) {
-            Some(reaction) if reaction.users.contains(&user) => return Ok(()),
-            Some(reaction) => reaction.users.push(user),
-            None if is_full => return Err(ApiError::TooManyReactions),
-            None => {
-                message.reactions.push(Reaction { emoji: emoji.to_owned(), users: vec![user] });
-            }
-        }
-        let event = Event::reaction("MESSAGE_REACTION_ADD", self, channel, id, user, emoji);
-        self.events.push(event);
-        Ok(())
-    }
-
-    /// Takes a reaction back; none there changes nothing.
-    pub(crate) fn unreact(
-        &mut self,
-        user: UserId,
-        channel: ChannelId,
-        id: MessageId,
-        emoji: &str,
-    ) -> Result<(), ApiError> {
-        self.visible(channel, id)?;
-        self.refuse_if_archived(channel)?;
-        let Some(message) = self.messages.get_mut(&(channel, id)) else {
-            return Err(ApiError::UnknownMessage);
-        };
-        let had = message.has_reaction(user, emoji);
-        for reaction in message.reactions.iter_mut().filter(|it| it.emoji == emoji) {
-            reaction.users.retain(|it| *it != user);
-        }
-        message.reactions.retain(|it| !it.users.is_empty());
-        if had {
-            let event = Event::reaction("MESSAGE_REACTION_REMOVE", self, channel, id, user, emoji);
-            self.events.push(event);
-        }
         Ok(())
     }
 
@@ -352,49 +310,4 @@ impl Guild {
         let event = self.message(id).map(|it| Event::message(name, self, it));
         self.events.extend(event);
     }
-}
-
-fn check_draft(draft: &Draft, by_bot: bool) -> Result<(), ApiError> {
-    let nothing = draft.content.is_empty()
-        && draft.embeds.is_empty()
-        && draft.components.is_empty()
-        && draft.files.is_empty();
-    if nothing {
-        return Err(ApiError::EmptyMessage);
-    }
-    check_lengths(draft, by_bot)
-}
-
-fn check_lengths(draft: &Draft, by_bot: bool) -> Result<(), ApiError> {
-    let content_max = if by_bot { BOT_CONTENT_MAX } else { PERSON_CONTENT_MAX };
-    if draft.content.chars().count() > content_max {
-        return Err(ApiError::too_long("content", content_max));
-    }
-    if draft.nonce.as_ref().is_some_and(|it| it.chars().count() > NONCE_MAX) {
-        return Err(ApiError::too_long("nonce", NONCE_MAX));
-    }
-    if draft.embeds.len() > EMBEDS_MAX {
-        return Err(ApiError::too_long("embeds", EMBEDS_MAX));
-    }
-    if draft.components.len() > ROWS_MAX {
-        return Err(ApiError::too_long("components", ROWS_MAX));
-    }
-    if draft.files.len() > FILES_MAX {
-        return Err(ApiError::too_long("files", FILES_MAX));
-    }
-    Ok(())
-}
-
-/// Discord knows every emoji; that it is not plain letters is what can be checked here.
-fn check_emoji(emoji: &str) -> Result<(), ApiError> {
-    let custom = emoji.rsplit_once(':').is_some_and(|(_, id)| id.parse::<u64>().is_ok());
-    if custom || !emoji.is_ascii() { Ok(()) } else { Err(ApiError::UnknownEmoji) }
-}
-
-/// A file name that stands in an address as it is, as Discord makes them.
-fn url_name(filename: &str) -> String {
-    let plain = |it: char| it.is_ascii_alphanumeric() || ".-_".contains(it);
-    let name: String =
-        filename.chars().map(|it| if plain(it) { it } else { '_' }).take(200).collect();
-    if name.is_empty() { "file".to_owned() } else { name }
 }

@@ -3,35 +3,29 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::body::parse;
 use super::people::send_permission;
+use crate::clock::from_iso8601;
 use crate::error::ApiError;
 use crate::guild::threads::{NewThread, ThreadChange};
 use crate::guild::{BOT_ID, Guild};
 use crate::hub::Hub;
 use crate::ids::{ChannelId, MessageId, UserId};
+use crate::limits::Hidden;
 use crate::permissions::Permissions;
 use crate::wire;
 
 type Answer = Result<Json<Value>, ApiError>;
 type Done = Result<StatusCode, ApiError>;
 
-/// A JSON body; nothing at all is an empty object.
-pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
-    let text: &[u8] = if body.is_empty() { b"{}" } else { body };
-    let value: Value = serde_json::from_slice(text).map_err(|_| ApiError::InvalidJson)?;
-    serde_json::from_value(value).map_err(|error| ApiError::InvalidForm {
-        field: "_",
-        reason: "MODEL_TYPE_CONVERT",
-        says: error.to_string(),
-    })
-}
+/// The most archived threads of one page.
+const ARCHIVED_MAX: usize = 100;
 
 fn shown(guild: &Guild, id: ChannelId) -> Result<Value, ApiError> {
     guild.channel(id).map(|it| wire::channel(guild, it))
@@ -58,8 +52,12 @@ pub(super) async fn change(
     body: Bytes,
 ) -> Answer {
     let body: ChangeBody = parse(&body)?;
-    hub.act(|guild| {
+    let limited = hub.options.rate_limits && body.name.is_some();
+    hub.act_within(|guild, limits| {
         let channel = guild.channel(id)?;
+        if limited {
+            limits.take_hidden(Hidden::Rename, id, guild.now_ms)?;
+        }
         let Some(thread) = &channel.thread else {
             guild.require(BOT_ID, id, Permissions::MANAGE_CHANNELS)?;
             if let Some(name) = &body.name {
@@ -149,8 +147,28 @@ pub(super) async fn start_thread(
     })
 }
 
-/// The archived threads of a channel, latest archived first, all on one page.
-pub(super) async fn archived(State(hub): State<Arc<Hub>>, Path(id): Path<ChannelId>) -> Answer {
+#[derive(Deserialize)]
+pub(super) struct ArchivedQuery {
+    /// Only threads that were archived before this moment, in ISO 8601.
+    before: Option<String>,
+    limit: Option<usize>,
+}
+
+/// The archived threads of a channel, latest archived first.
+pub(super) async fn archived(
+    State(hub): State<Arc<Hub>>,
+    Path(id): Path<ChannelId>,
+    Query(query): Query<ArchivedQuery>,
+) -> Answer {
+    let limit = query.limit.unwrap_or(ARCHIVED_MAX);
+    if !(2..=ARCHIVED_MAX).contains(&limit) {
+        return Err(ApiError::bad_value("limit", "int value should be between 2 and 100."));
+    }
+    let before = query.before.as_deref().map(|text| {
+        let refusal = || ApiError::bad_value("before", "Expected an ISO8601 timestamp.");
+        from_iso8601(text).ok_or_else(refusal)
+    });
+    let before_ms = before.transpose()?.unwrap_or(u64::MAX);
     hub.look(|inner| {
         let guild = &inner.guild;
         guild.require(BOT_ID, id, Permissions::READ_MESSAGE_HISTORY)?;
@@ -158,11 +176,13 @@ pub(super) async fn archived(State(hub): State<Arc<Hub>>, Path(id): Path<Channel
             .channels()
             .filter_map(|it| it.thread.as_ref().map(|thread| (it, thread)))
             .filter(|(_, thread)| thread.archived && thread.parent == id)
+            .filter(|(_, thread)| thread.archive_changed_ms < before_ms)
             .collect();
         found.sort_by_key(|(_, thread)| std::cmp::Reverse(thread.archive_changed_ms));
-        let threads: Vec<_> = found.into_iter().map(|(it, _)| it).collect();
+        let has_more = found.len() > limit;
+        let threads: Vec<_> = found.into_iter().map(|(it, _)| it).take(limit).collect();
         let mut list = wire::thread_list(guild, &threads);
-        list["has_more"] = Value::Bool(false);
+        list["has_more"] = Value::Bool(has_more);
         Ok(Json(list))
     })
 }

@@ -66,7 +66,15 @@ async fn answer(hub: &Hub, route: &Route, in_api: bool, request: Request, next: 
         return next.run(request).await;
     }
     let token = request.headers().get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
-    if token.and_then(|it| it.strip_prefix("Bot ")) != Some(hub.options.token.as_str()) {
+    let is_good = match token {
+        Some(token) => {
+            let own = token.strip_prefix("Bot ") == Some(hub.options.token.as_str());
+            own && hub.look(|inner| inner.token_is_good)
+        }
+        // What goes by an interaction's token needs no other.
+        None => route.is_of_interaction(),
+    };
+    if !is_good {
         return ApiError::Unauthorized.into_response();
     }
     let verdict = if hub.options.rate_limits {

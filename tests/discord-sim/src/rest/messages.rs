@@ -3,21 +3,20 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequest, Multipart, Path, Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::channels::parse;
+use super::body::{self, PostBody};
 use super::people::send_permission;
 use crate::error::ApiError;
 use crate::guild::messages::{Cursor, PAGE_MAX};
 use crate::guild::{BOT_ID, Guild};
 use crate::hub::Hub;
 use crate::ids::{ChannelId, MessageId, UserId};
-use crate::model::{Change, Draft, Message, NewFile};
+use crate::limits::{Hidden, is_old};
+use crate::model::Message;
 use crate::permissions::Permissions;
 use crate::wire;
 
@@ -27,86 +26,20 @@ type Done = Result<StatusCode, ApiError>;
 /// Messages of a page when none is said.
 const PAGE_USUAL: usize = 50;
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct PostBody {
-    content: Option<String>,
-    nonce: Option<Value>,
-    enforce_nonce: Option<bool>,
-    embeds: Option<Vec<Value>>,
-    components: Option<Vec<Value>>,
-    allowed_mentions: Option<Value>,
-    message_reference: Option<ReferenceBody>,
-    flags: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct ReferenceBody {
-    message_id: MessageId,
-    fail_if_not_exists: Option<bool>,
-}
-
-impl PostBody {
-    fn into_draft(self, files: Vec<NewFile>) -> Result<Draft, ApiError> {
-        let nonce = match self.nonce {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text),
-            Some(Value::Number(number)) => Some(number.to_string()),
-            Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-                return Err(ApiError::bad_value("nonce", "Must be a string or an integer."));
-            }
-        };
-        let reference = self.message_reference;
-        Ok(Draft {
-            // Discord takes white space off both ends, and so can find nothing left.
-            content: self.content.unwrap_or_default().trim().to_owned(),
-            nonce,
-            enforce_nonce: self.enforce_nonce.unwrap_or(false),
-            reply_to: reference.as_ref().map(|it| it.message_id),
-            reply_must_exist: reference.and_then(|it| it.fail_if_not_exists).unwrap_or(true),
-            embeds: self.embeds.unwrap_or_default(),
-            components: self.components.unwrap_or_default(),
-            allowed_mentions: self.allowed_mentions,
-            flags: self.flags.unwrap_or(0),
-            files,
-        })
-    }
-}
-
-/// The draft of a request: JSON, or a form with `payload_json` and files.
-async fn read_draft(request: Request) -> Result<Draft, ApiError> {
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    if !kind.is_some_and(|it| it.starts_with("multipart/form-data")) {
-        let body = Bytes::from_request(request, &()).await.map_err(|_| ApiError::TooLarge)?;
-        return parse::<PostBody>(&body)?.into_draft(Vec::new());
-    }
-    let mut form =
-        Multipart::from_request(request, &()).await.map_err(|_| ApiError::InvalidJson)?;
-    let (mut body, mut files) = (PostBody::default(), Vec::new());
-    while let Some(field) = form.next_field().await.map_err(|_| ApiError::TooLarge)? {
-        let filename = field.file_name().map(str::to_owned);
-        let content_type = field.content_type().map(str::to_owned);
-        let is_payload = field.name() == Some("payload_json");
-        let bytes = field.bytes().await.map_err(|_| ApiError::TooLarge)?;
-        match filename {
-            Some(filename) => files.push(NewFile { filename, content_type, bytes }),
-            None if is_payload => body = parse(&bytes)?,
-            None => {}
-        }
-    }
-    body.into_draft(files)
-}
-
 pub(super) async fn post(
     State(hub): State<Arc<Hub>>,
     Path(channel): Path<ChannelId>,
     request: Request,
 ) -> Answer {
-    let draft = read_draft(request).await?;
+    let (body, files) = body::read::<PostBody>(request).await?;
+    let draft = body.into_draft(files)?;
     hub.act(|guild| {
         let mut needed = send_permission(guild, channel);
         if !draft.files.is_empty() {
             needed = needed | Permissions::ATTACH_FILES;
+        }
+        if !draft.embeds.is_empty() {
+            needed = needed | Permissions::EMBED_LINKS;
         }
         guild.require(BOT_ID, channel, needed)?;
         let id = guild.post(BOT_ID, channel, draft)?;
@@ -176,18 +109,15 @@ pub(super) async fn edit(
     Path((channel, id)): Path<(ChannelId, MessageId)>,
     request: Request,
 ) -> Answer {
-    let bytes = Bytes::from_request(request, &()).await.map_err(|_| ApiError::TooLarge)?;
-    let body: PostBody = parse(&bytes)?;
-    let change = Change {
-        content: body.content.map(|it| it.trim().to_owned()),
-        embeds: body.embeds,
-        components: body.components,
-        allowed_mentions: body.allowed_mentions,
-        flags: body.flags,
-    };
-    hub.act(|guild| {
+    let (body, _) = body::read::<PostBody>(request).await?;
+    let limited = hub.options.rate_limits;
+    hub.act_within(|guild, limits| {
         guild.require(BOT_ID, channel, Permissions::VIEW_CHANNEL)?;
-        guild.edit(BOT_ID, channel, id, change)?;
+        let created_ms = guild.visible(channel, id)?.created_ms;
+        if limited && is_old(created_ms, guild.now_ms) {
+            limits.take_hidden(Hidden::OldEdit, channel, guild.now_ms)?;
+        }
+        guild.edit(BOT_ID, channel, id, body.into_change())?;
         guild.visible(channel, id).map(|it| Json(wire::message(guild, it)))
     })
 }

@@ -15,10 +15,6 @@ use crate::model::User;
 use crate::permissions::Permissions;
 use crate::wire;
 
-/// IDENTIFYs that a bot may send in a day (Discord, "Gateway").
-const IDENTIFIES_A_DAY: u64 = 1000;
-const DAY_MS: u64 = 86_400_000;
-
 type Answer = Result<Json<Value>, ApiError>;
 
 pub(super) async fn gateway(State(hub): State<Arc<Hub>>) -> Json<Value> {
@@ -26,14 +22,15 @@ pub(super) async fn gateway(State(hub): State<Arc<Hub>>) -> Json<Value> {
 }
 
 pub(super) async fn gateway_bot(State(hub): State<Arc<Hub>>) -> Json<Value> {
-    let used = hub.look(|inner| inner.sessions.counts().identified);
+    let (total, now_ms) = (hub.options.identifies_a_day, hub.clock.now_ms());
+    let (remaining, reset_after) = hub.look(|inner| inner.sessions.starts_left(total, now_ms));
     Json(json!({
         "url": hub.gateway_url(),
         "shards": 1,
         "session_start_limit": {
-            "total": IDENTIFIES_A_DAY,
-            "remaining": IDENTIFIES_A_DAY.saturating_sub(used),
-            "reset_after": DAY_MS,
+            "total": total,
+            "remaining": remaining,
+            "reset_after": reset_after,
             "max_concurrency": 1,
         },
     }))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use discord_sim::{BOT_ID, Options};
 use serde_json::json;
 
-use crate::support::{DEADLINE, INTENTS, Place, Socket};
+use crate::support::{DEADLINE, INTENTS, INTERACTION_WINDOW, Place, Socket};
 
 const MESSAGES: u64 = 1 << 9;
 const MESSAGE_CONTENT: u64 = 1 << 15;
@@ -80,6 +80,48 @@ async fn what_happens_is_told_in_order() {
     for name in rest {
         assert_eq!(socket.hear().await["t"], name);
     }
+}
+
+#[tokio::test]
+async fn edits_and_deletions_in_a_thread_are_told_whoever_makes_them() {
+    let place = Place::new().await;
+    let thread = place.thread().await;
+    let asked = place.discord.say(thread, place.alice, "qestion").unwrap();
+    let own = place.bot_says(thread, "working").await;
+    let (mut socket, _) = Socket::ready(&place.sim, INTENTS).await;
+    place.discord.edit(asked, "question").unwrap();
+    let told = socket.dispatch("MESSAGE_UPDATE").await;
+    assert_eq!((&told["id"], &told["content"]), (&json!(asked), &json!("question")));
+    assert_eq!(told["author"]["id"], place.alice.to_string());
+    assert_eq!((&told["channel_id"], &told["type"]), (&json!(thread), &json!(0)));
+    assert!(told["edited_timestamp"].is_string() && told["member"]["roles"].is_array());
+    let path = format!("/channels/{thread}/messages/{own}");
+    place.bot.patch(&path, json!({ "content": "done" })).await;
+    let told = socket.dispatch("MESSAGE_UPDATE").await;
+    assert_eq!((&told["id"], &told["content"]), (&json!(own), &json!("done")));
+    place.bot.delete(&path).await;
+    place.discord.delete(asked).unwrap();
+    for id in [own, asked.to_string()] {
+        let guild = place.discord.guild_id();
+        let expected = json!({ "id": id, "channel_id": thread, "guild_id": guild });
+        assert_eq!(socket.dispatch("MESSAGE_DELETE").await, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_interaction_is_replayed_after_a_resume_and_is_then_too_old() {
+    let place = Place::new().await;
+    let message = place.bot_asks(place.general).await;
+    let (socket, ready) = Socket::ready(&place.sim, INTENTS).await;
+    let session = ready["session_id"].as_str().unwrap();
+    let seq = socket.cut();
+    let id = place.discord.press(message, "allow", place.alice).unwrap();
+    place.discord.advance(INTERACTION_WINDOW);
+    let mut socket = Socket::connect(&place.sim).await;
+    socket.seq = seq;
+    socket.resume(&place.sim, session, seq).await;
+    assert_eq!(socket.dispatch("INTERACTION_CREATE").await["id"], id.to_string());
+    assert_eq!(place.answers(id, json!({ "type": 6 })).await.code(), 10_062);
 }
 
 #[tokio::test]

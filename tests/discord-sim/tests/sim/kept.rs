@@ -4,7 +4,7 @@ use discord_sim::{BOT_ID, NewFile, Options, Sim};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Bot, Place};
+use crate::support::{Bot, INTERACTION_WINDOW, Place};
 
 fn options(dir: &TempDir) -> Options {
     Options { rate_limits: false, dir: Some(dir.path().join("sim")), ..Options::default() }
@@ -38,6 +38,25 @@ async fn channels_messages_files_and_the_certificate_outlive_a_restart() {
     let file = discord.message(asked).unwrap().attachments[0].id;
     assert_eq!(discord.view(|it| it.guild.file(file).cloned()).unwrap().as_ref(), b"kept");
     assert!(discord.say(general, alice, "newer").unwrap() > gone, "ids go on rising");
+}
+
+#[tokio::test]
+async fn an_interaction_is_answered_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let options = || Options { interaction_window: INTERACTION_WINDOW, ..options(&dir) };
+    let place = Place::with(options()).await;
+    let message = place.bot_asks(place.general).await;
+    let first = place.discord.press(message, "allow", place.alice).unwrap();
+    place.answer(first, json!({ "type": 4, "data": { "content": "noted", "flags": 64 } })).await;
+    let second = place.discord.press(message, "deny", place.alice).unwrap();
+    place.sim.stop().await.unwrap();
+
+    let place = Place::with(options()).await;
+    assert_eq!(place.discord.answers_to(first)[0].content, "noted");
+    let original = place.webhook(first, "/messages/@original");
+    let edited = place.bot.patch(&original, json!({ "content": "noted well" })).await;
+    assert_eq!(edited.status, 200);
+    place.answer(second, json!({ "type": 6 })).await;
 }
 
 #[tokio::test]

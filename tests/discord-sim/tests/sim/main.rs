@@ -10,8 +10,11 @@
 
 mod faults;
 mod gateway;
+mod interactions;
 mod kept;
+mod limits;
 mod page;
 mod rest;
 mod support;
 mod threads;
+mod webhooks;

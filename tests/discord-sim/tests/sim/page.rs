@@ -1,9 +1,10 @@
 //! The page and what is behind it.
 
+use discord_sim::{InteractionId, NewFile, UserId};
 use reqwest_serenity::{Client, RequestBuilder};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Answer, DEADLINE, Place, read};
+use crate::support::{Answer, DEADLINE, INTERACTION_WINDOW, Place, modal, read};
 
 async fn ask(request: RequestBuilder) -> Answer {
     read(request.timeout(DEADLINE).send().await.unwrap()).await.unwrap()
@@ -20,7 +21,11 @@ async fn somebody_reads_and_writes_at_the_page() {
     let client = Client::new();
     let page = ask(client.get(url)).await;
     assert_eq!(page.status, 200);
-    assert!(page.body.as_str().unwrap().contains("EventSource"));
+    assert!(page.body.as_str().unwrap().contains("/page.js"));
+    let script = ask(client.get(format!("{url}page.js"))).await;
+    assert!(script.body.as_str().unwrap().contains("EventSource"));
+    assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+    assert_eq!(ask(client.get(format!("{url}page.css"))).await.status, 200);
     let state = ask(client.get(format!("{url}sim/state"))).await.body;
     assert_eq!(state["users"][0]["name"], "alice");
     assert_eq!(state["channels"][0]["name"], "general");
@@ -47,6 +52,102 @@ async fn a_person_reacts_at_the_page() {
     let post = post.header("Content-Type", "application/json").body(body.to_string());
     assert_eq!(ask(post).await.status, 204);
     assert!(place.discord.message(message).unwrap().has_reaction(place.alice, "⏹️"));
+}
+
+/// What a person does at the page; the answer.
+async fn act(place: &Place, path: &str, body: Value) -> Answer {
+    let post = Client::new().post(format!("{}sim/{path}", place.sim.page_url));
+    ask(post.header("Content-Type", "application/json").body(body.to_string())).await
+}
+
+/// What the page shows of the channel to a person.
+async fn seen_by(place: &Place, user: UserId) -> Value {
+    let url = format!("{}sim/messages/{}?user={user}", place.sim.page_url, place.general);
+    ask(Client::new().get(url)).await.body
+}
+
+#[tokio::test]
+async fn a_person_edits_answers_and_deletes_at_the_page() {
+    let place = Place::new().await;
+    let first = place.discord.say(place.general, place.alice, "frist").unwrap();
+    let edit = json!({ "message": first, "text": "first" });
+    assert_eq!(act(&place, "edit", edit).await.status, 204);
+    let reply = json!({ "channel": place.general, "user": place.alice, "text": "second",
+        "reply_to": first });
+    assert_eq!(act(&place, "say", reply).await.status, 200);
+    let shown = seen_by(&place, place.alice).await;
+    assert_eq!((&shown[0]["content"], &shown[0]["edited"]), (&json!("first"), &json!(true)));
+    assert_eq!(shown[0]["before"], json!(["frist"]));
+    assert_eq!(shown[1]["reply_to"], first.to_string());
+    assert_eq!(shown[1]["answers"], "alice: first");
+    assert_eq!(act(&place, "delete", json!({ "message": first })).await.status, 204);
+    let shown = seen_by(&place, place.alice).await;
+    assert_eq!(shown[0]["content"], "second");
+    assert_eq!(shown[0]["answers"], "a message that was deleted");
+    let react = json!({ "message": first, "user": place.alice, "emoji": "✅" });
+    assert_eq!(act(&place, "react", react).await.code(), 10_008, "it is gone");
+}
+
+#[tokio::test]
+async fn buttons_menus_and_modals_are_used_at_the_page_and_each_person_sees_the_own_answers() {
+    let place = Place::new().await;
+    let message = place.bot_asks(place.general).await;
+    let (alice, bob) = (place.alice, place.discord.user("bob"));
+    let press = json!({ "message": message, "user": alice, "custom_id": "deny" });
+    let pressed = act(&place, "press", press).await;
+    assert_eq!(pressed.status, 200, "{}", pressed.body);
+    let id: InteractionId = pressed.body["id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(seen_by(&place, alice).await[0]["last_use"]["outcome"], "waiting");
+    assert_eq!(seen_by(&place, bob).await[0]["last_use"], Value::Null);
+    place.answer(id, json!({ "type": 9, "data": modal() })).await;
+    let modals = format!("{}sim/modals?user=", place.sim.page_url);
+    let shown = ask(Client::new().get(format!("{modals}{alice}"))).await.body;
+    assert_eq!(shown[0]["modal"]["title"], "Deny");
+    assert_eq!(ask(Client::new().get(format!("{modals}{bob}"))).await.body, json!([]));
+    let submit = json!({ "interaction": id, "texts": [["why", "too risky"]] });
+    let submitted = act(&place, "submit", submit).await.body;
+    let id: InteractionId = submitted["id"].as_str().unwrap().parse().unwrap();
+    place.answer(id, json!({ "type": 4, "data": { "content": "noted", "flags": 64 } })).await;
+    let last = seen_by(&place, alice).await[1].take();
+    assert_eq!((&last["content"], &last["ephemeral"]), (&json!("noted"), &json!(true)));
+    assert_eq!(seen_by(&place, bob).await.as_array().unwrap().len(), 1);
+    let follow = json!({ "content": "for all" });
+    assert_eq!(place.bot.post(&place.webhook(id, ""), follow).await.status, 200);
+    let last = seen_by(&place, bob).await[1].take();
+    assert_eq!(
+        (&last["content"], &last["answers"]),
+        (&json!("for all"), &json!("a message for one person"))
+    );
+    let select = json!({ "message": message, "user": bob, "custom_id": "pick", "values": ["a"] });
+    assert_eq!(act(&place, "select", select).await.status, 200);
+    place.discord.advance(INTERACTION_WINDOW);
+    assert_eq!(seen_by(&place, bob).await[0]["last_use"]["outcome"], "failed");
+    let wrong = json!({ "message": message, "user": bob, "custom_id": "none" });
+    assert_eq!(act(&place, "press", wrong).await.code(), 50_035);
+}
+
+#[tokio::test]
+async fn a_file_is_saved_from_the_page_and_only_an_image_is_shown() {
+    let place = Place::new().await;
+    let page = NewFile::text("page.html", "<script>alert(1)</script>");
+    let image = NewFile {
+        filename: "a.png".to_owned(),
+        content_type: Some("image/png".to_owned()),
+        bytes: vec![1, 2, 3].into(),
+    };
+    let files = vec![page, image];
+    place.discord.say_with_files(place.general, place.alice, "", files).unwrap();
+    let shown = seen_by(&place, place.alice).await[0]["files"].take();
+    let get = async |file: &Value| {
+        let path = file["url"].as_str().unwrap().trim_start_matches('/');
+        ask(Client::new().get(format!("{}{path}", place.sim.page_url))).await
+    };
+    let (saved, seen) = (get(&shown[0]).await, get(&shown[1]).await);
+    assert_eq!(saved.header("content-type"), "application/octet-stream");
+    assert_eq!(saved.header("content-disposition"), "attachment; filename=\"page.html\"");
+    assert_eq!(seen.header("content-type"), "image/png");
+    assert_eq!((&shown[0]["image"], &shown[1]["image"]), (&json!(false), &json!(true)));
+    assert_eq!(seen.header("x-content-type-options"), "nosniff");
 }
 
 #[tokio::test]

@@ -56,7 +56,9 @@ async fn a_message_keeps_what_was_sent_with_it() {
         "content": "  answer\n",
         "nonce": 17,
         "embeds": [{ "title": "a" }],
-        "components": [{ "type": 1, "components": [] }],
+        "components": [{ "type": 1, "components": [
+            { "type": 2, "style": 1, "custom_id": "retry", "label": "Retry" },
+        ] }],
         "allowed_mentions": { "parse": [] },
         "message_reference": { "message_id": asked },
     });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use discord_sim::{ChannelId, Discord, Options, Sim, UserId};
+use discord_sim::{BOT_ID, ChannelId, Discord, InteractionId, MessageId, Options, Sim, UserId};
 use futures_util::{SinkExt, StreamExt};
 use reqwest_serenity::{Certificate, Client, Method, Response};
 use serde_json::{Value, json};
@@ -12,6 +12,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// Longer than anything on loopback takes, even on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Longer than a test takes: the three seconds of Discord could go by on a busy machine.
+pub(crate) const INTERACTION_WINDOW: Duration = Duration::from_secs(600);
 
 /// Everything that a session can ask for without a privilege, and the text of messages.
 pub(crate) const INTENTS: u64 = 1 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 15;
@@ -27,7 +30,12 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn new() -> Self {
-        Self::with(Options { rate_limits: false, ..Options::default() }).await
+        Self::with(Options {
+            rate_limits: false,
+            interaction_window: INTERACTION_WINDOW,
+            ..Options::default()
+        })
+        .await
     }
 
     pub(crate) async fn with(options: Options) -> Self {
@@ -46,6 +54,35 @@ impl Place {
         answer.body["id"].as_str().unwrap().to_owned()
     }
 
+    /// A message of the bot with two buttons, a menu of three and a disabled button.
+    pub(crate) async fn bot_asks(&self, channel: ChannelId) -> MessageId {
+        let body = json!({ "content": "May I?", "components": components() });
+        let answer = self.bot.post(&format!("/channels/{channel}/messages"), body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The bot's first answer to an interaction.
+    pub(crate) async fn answers(&self, id: InteractionId, body: Value) -> Answer {
+        let token = self.token_of(id);
+        self.bot.post(&format!("/interactions/{id}/{token}/callback"), body).await
+    }
+
+    /// The same, which is taken.
+    pub(crate) async fn answer(&self, id: InteractionId, body: Value) {
+        let answer = self.answers(id, body).await;
+        assert_eq!(answer.status, 204, "{}", answer.body);
+    }
+
+    pub(crate) fn token_of(&self, id: InteractionId) -> String {
+        self.discord.interaction(id).unwrap().token
+    }
+
+    /// The path of what follows an answer: `/messages/@original`, or nothing for one more.
+    pub(crate) fn webhook(&self, id: InteractionId, rest: &str) -> String {
+        format!("/webhooks/{BOT_ID}/{}{rest}", self.token_of(id))
+    }
+
     /// The number of the thread that the bot starts from a message of alice.
     pub(crate) async fn thread(&self) -> ChannelId {
         let message = self.discord.say(self.general, self.alice, "question").unwrap();
@@ -53,6 +90,25 @@ impl Place {
         assert_eq!(self.bot.post(&path, json!({ "name": "a thread" })).await.status, 201);
         message.into()
     }
+}
+
+fn components() -> Value {
+    let button = |id: &str, disabled: bool| json!({ "type": 2, "style": 1, "label": id, "custom_id": id, "disabled": disabled });
+    let options = ["a", "b", "c"].map(|it| json!({ "label": it, "value": it }));
+    let menu = json!({ "type": 3, "custom_id": "pick", "max_values": 2, "options": options });
+    json!([
+        { "type": 1, "components": [button("allow", false), button("deny", false)] },
+        { "type": 1, "components": [menu] },
+        { "type": 1, "components": [button("old", true)] },
+    ])
+}
+
+/// A modal with one input.
+pub(crate) fn modal() -> Value {
+    let input = json!({ "type": 4, "custom_id": "why", "style": 2, "label": "Why?",
+        "max_length": 20 });
+    json!({ "custom_id": "reason", "title": "Deny",
+        "components": [{ "type": 1, "components": [input] }] })
 }
 
 /// A bot's requests.

@@ -1,7 +1,9 @@
 //! Threads, from the bot's side and from a person's.
 
+use std::time::Duration;
+
 use discord_sim::{ChannelId, MessageKind, Permissions};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{INTENTS, Place, Socket};
 
@@ -38,6 +40,61 @@ async fn a_thread_without_a_message_has_a_number_of_its_own() {
     let active = place.bot.get(&format!("/guilds/{guild}/threads/active")).await.body;
     assert_eq!(active["threads"][0]["name"], "plan");
     assert_eq!(active["members"][0]["id"], started.body["id"]);
+}
+
+#[tokio::test]
+async fn lists_of_threads_say_of_each_what_its_last_message_is() {
+    let place = Place::new().await;
+    let guild = place.discord.guild_id();
+    let (quiet, busy, gone) = (place.thread().await, place.thread().await, place.thread().await);
+    let last = place.discord.say(busy, place.alice, "last").unwrap();
+    place.discord.say(gone, place.alice, "last").unwrap();
+    place.discord.delete_channel(gone).unwrap();
+    let active = place.bot.get(&format!("/guilds/{guild}/threads/active")).await.body;
+    let listed = active["threads"].as_array().unwrap();
+    assert_eq!(listed.len(), 2, "a deleted thread is in no list");
+    let of = |list: &[Value], id: ChannelId| {
+        let found = list.iter().find(|it| it["id"] == id.to_string());
+        found.map(|it| it["last_message_id"].clone())
+    };
+    assert_eq!(of(listed, busy), Some(json!(last)));
+    let starter = place.discord.history(quiet)[0].id;
+    assert_eq!(of(listed, quiet), Some(json!(starter)), "also where nobody wrote yet");
+    assert!(listed.iter().all(|it| it["thread_metadata"]["archived"] == false));
+    place.discord.archive(busy).unwrap();
+    let active = place.bot.get(&format!("/guilds/{guild}/threads/active")).await.body;
+    assert_eq!(of(active["threads"].as_array().unwrap(), busy), None);
+    let archived = format!("/channels/{}/threads/archived/public", place.general);
+    let archived = place.bot.get(&archived).await.body;
+    let listed = archived["threads"].as_array().unwrap();
+    assert_eq!((listed.len(), of(listed, busy)), (1, Some(json!(last))));
+    assert_eq!(archived["members"][0]["id"], busy.to_string());
+}
+
+#[tokio::test]
+async fn archived_threads_are_listed_in_pages_latest_archived_first() {
+    let place = Place::new().await;
+    let mut threads = Vec::new();
+    for _ in 0..3 {
+        let thread = place.thread().await;
+        place.discord.archive(thread).unwrap();
+        place.discord.advance(Duration::from_secs(1));
+        threads.insert(0, thread.to_string());
+    }
+    let list = format!("/channels/{}/threads/archived/public", place.general);
+    let ids = |page: &Value| -> Vec<String> {
+        let threads = page["threads"].as_array().unwrap().iter();
+        threads.map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = place.bot.get(&format!("{list}?limit=2")).await.body;
+    assert_eq!((ids(&first), &first["has_more"]), (threads[..2].to_vec(), &json!(true)));
+    let before = first["threads"][1]["thread_metadata"]["archive_timestamp"].as_str().unwrap();
+    let before = before.replace('+', "%2B");
+    let second = place.bot.get(&format!("{list}?limit=2&before={before}")).await.body;
+    assert_eq!((ids(&second), &second["has_more"]), (threads[2..].to_vec(), &json!(false)));
+    for wrong in ["limit=1", "limit=101", "before=1700000000"] {
+        assert_eq!(place.bot.get(&format!("{list}?{wrong}")).await.code(), 50_035, "{wrong}");
+    }
 }
 
 #[tokio::test]
