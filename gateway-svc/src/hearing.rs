@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-use crate::discord::{Discord, Event, HISTORY_MAX, is_discords};
+use crate::discord::{Discord, DiscordError, Event, HISTORY_MAX, is_discords};
 use crate::intake::{Heard, TEXT_FILE_MAX, Verdict, judge, prompt};
 use crate::orders::Orders;
 use crate::render;
@@ -38,6 +38,8 @@ const STRANGERS_MAX: usize = 10_000;
 /// How often a file is fetched before the person is told.
 const FETCHES_MAX: usize = 3;
 
+/// Discord's code for a channel or a thread that is not there.
+const UNKNOWN_CHANNEL: i64 = 10_003;
 /// What is said to an order that is given outside a thread.
 const IN_A_THREAD: &str = "Say that in the thread that it is about.";
 
@@ -364,7 +366,12 @@ impl Hearing {
         F: Future<Output = Result<(), crate::store::StoreError>>,
     {
         loop {
-            let page = self.discord.history(cursor.place, cursor.read_to).await?;
+            let page = match self.discord.history(cursor.place, cursor.read_to).await {
+                Ok(page) => page,
+                // A thread that was not started yet, or is gone: there is nothing to read in it.
+                Err(DiscordError::Refused { code: UNKNOWN_CHANNEL, .. }) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
             for heard in &page {
                 self.try_hear(heard).await?;
             }
