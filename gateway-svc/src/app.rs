@@ -20,7 +20,7 @@ use crate::feed::Folder;
 use crate::hearing::Hearing;
 use crate::provision::{Wanted, provision};
 use crate::signals::Signals;
-use crate::store::Store;
+use crate::store::{Alone, Store};
 use crate::{discord, feed, poster, presence, publisher, retention, typing};
 
 /// Events that may wait between Discord and the store.
@@ -41,9 +41,14 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> anyhow::Re
     let pages = health::serve(listener, readiness.clone(), stop.child_token());
     tasks.spawn(async move { pages.await.context("the health pages") });
 
-    let ended = tokio::select! {
-        started = start(config, &readiness, &stop, &mut tasks) => started,
-        () = stop.cancelled() => Ok(()),
+    let started = tokio::select! {
+        started = start(config, &readiness, &stop, &mut tasks) => started.map(Some),
+        () = stop.cancelled() => Ok(None),
+    };
+    // The store is ours until the last task is gone.
+    let (_alone, ended) = match started {
+        Ok(alone) => (alone, Ok(())),
+        Err(error) => (None, Err(error)),
     };
     if ended.is_err() {
         stop.cancel();
@@ -65,8 +70,9 @@ async fn start(
     readiness: &Readiness,
     stop: &CancellationToken,
     tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Alone> {
     let store = Store::open_patiently(&config.database_url, readiness).await?;
+    let alone = store.take(&config.database_url).await?;
     readiness.ready("store");
     let link = nats::connect_patiently(&config.nats_url, "holdfast-gateway", readiness).await?;
     let bus = Bus::attach(link.clone()).await?;
@@ -98,7 +104,7 @@ async fn start(
     tasks.spawn(ended(typing::run(store, hands, stop.clone())));
     let listening = ears.listen(say, stop.clone());
     tasks.spawn(async move { listening.await.context("Discord") });
-    Ok(())
+    Ok(alone)
 }
 
 async fn ended(life: impl Future<Output = ()>) -> anyhow::Result<()> {

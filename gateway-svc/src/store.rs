@@ -5,6 +5,7 @@
 //! returns when its transaction is committed and on disk. Nothing here decides what a person sees:
 //! rows come in ready-made.
 
+mod alone;
 mod open;
 mod orders;
 mod outbox;
@@ -19,6 +20,7 @@ use schemas::presence::Presence;
 use sqlx::{Any, AnyPool, Row as _, Transaction};
 use thiserror::Error;
 
+pub(crate) use alone::Alone;
 pub(crate) use open::{StoreUrl, StoreUrlError};
 pub(crate) use orders::{About, By, Ordered};
 pub(crate) use outbox::{Due, Lease};
@@ -56,6 +58,12 @@ pub(crate) enum StoreError {
         what: &'static str,
         /// Where it goes wrong.
         source: serde_json::Error,
+    },
+    /// It is in a file, and another gateway has it.
+    #[error("another gateway has the store {place}; for several gateways use PostgreSQL")]
+    Taken {
+        /// The file.
+        place: String,
     },
     /// The folder of the database cannot be made.
     #[error("cannot make the folder {folder}")]

@@ -9,6 +9,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -67,6 +68,16 @@ pub(crate) enum StoreUrlError {
 }
 
 impl StoreUrl {
+    /// The file that the store is in; `None`: it is on a server.
+    pub(super) fn file(&self) -> Result<Option<PathBuf>, StoreError> {
+        if !self.is_sqlite() {
+            return Ok(None);
+        }
+        let options = SqliteConnectOptions::from_url(&self.0.database_url)
+            .map_err(|error| refused(self, error))?;
+        Ok(Some(options.get_filename().to_owned()))
+    }
+
     fn is_sqlite(&self) -> bool {
         self.0.database_url.scheme() == "sqlite"
     }
@@ -209,9 +220,8 @@ fn cause(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
 }
 
 fn make_folder(url: &StoreUrl) -> Result<(), StoreError> {
-    let options =
-        SqliteConnectOptions::from_url(&url.0.database_url).map_err(|error| refused(url, error))?;
-    let Some(folder) = options.get_filename().parent() else { return Ok(()) };
+    let file = url.file()?;
+    let Some(folder) = file.as_deref().and_then(Path::parent) else { return Ok(()) };
     std::fs::create_dir_all(folder)
         .map_err(|source| StoreError::Folder { folder: folder.display().to_string(), source })
 }
