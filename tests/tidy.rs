@@ -70,6 +70,8 @@ const HOMES: &[Home] = &[
             "runner-svc/src/tmux.rs",
             "runner-svc/src/keeper.rs",
             "runner-svc/src/keeper/",
+            // git and set-up commands, with a deadline and under the place's lock.
+            "runner-svc/src/worktree/process.rs",
             // Asks programs for their versions, with a deadline.
             "runner-svc/src/doctor.rs",
         ],

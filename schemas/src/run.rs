@@ -15,6 +15,9 @@
 //! 3. Until there is one, the higher attempt wins, and within an attempt its one owner only moves
 //!    forward.
 //!
+//! What follows from them for the whole way round, with every fault that we know of, is checked by
+//! the model in `run/model.rs`.
+//!
 //! **Invariant:** nothing here is serializable and nothing here asks for the time. The wire form
 //! is [`crate::record`], the stored form is the gateway's.
 
@@ -160,6 +163,27 @@ mod tests {
                 if let Step::Moved(to) = run.step(fact) {
                     prop_assert!(rank(run) < rank(to), "{run:?} went back to {to:?}");
                     run = to;
+                }
+            }
+        }
+
+        /// So that whoever saw a record change nothing may forget it.
+        #[test]
+        fn what_is_stale_stays_stale(
+            facts in prop::collection::vec((any_fact(), any::<bool>()), 1..40),
+        ) {
+            let mut run = Run::Released(Generation::FIRST);
+            let mut stale = Vec::new();
+            for (fact, raise) in facts {
+                if raise && run.generation() < fact.generation {
+                    run = Run::Released(fact.generation);
+                }
+                match run.step(fact) {
+                    Step::Moved(to) => run = to,
+                    Step::Stale => stale.push(fact),
+                }
+                for old in &stale {
+                    prop_assert_eq!(run.step(*old), Step::Stale);
                 }
             }
         }

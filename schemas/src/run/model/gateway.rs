@@ -6,7 +6,7 @@ use super::{Action, Mutation, Protocol};
 use crate::ids::Generation;
 
 impl Protocol {
-    /// What the gateway may do now. A late second gateway is one that publishes an old generation.
+    /// What the gateway may do now. A publisher that is late publishes an old generation.
     pub(super) fn gateway_actions(&self, world: &World, actions: &mut Vec<Action>) {
         let gateway = &world.gateway;
         let now = gateway.generation();
@@ -16,9 +16,7 @@ impl Protocol {
                 actions.push(Action::Publish(generation));
             }
         }
-        let revisions = 0..world.runs.len();
-        let counts = |revision: &usize| self.counts(world, &world.runs[*revision]);
-        actions.extend(revisions.filter(counts).map(Action::Fold));
+        actions.extend((0..world.runs.feed.len()).map(Action::Fold));
         if gateway.heard.len() < gateway.rows.len() {
             actions.push(Action::Post);
         }
@@ -34,28 +32,37 @@ impl Protocol {
     }
 
     /// Whether a record from the feed changes the store: the rule of the store's own `fold`.
-    fn counts(&self, world: &World, record: &Record) -> bool {
-        let Gateway { run, outcome, .. } = &world.gateway;
+    pub(super) fn counts(&self, gateway: &Gateway, record: &Record) -> bool {
         let fact = record.fact();
-        let run = match (self.mutation, *run) {
+        let run = match (self.mutation, gateway.run) {
             (Mutation::FoldWithoutStep, run) => return run != Run::Held(fact),
             (Mutation::FirstOutcomeNotFinal, Run::Held(held)) if held.phase == Phase::Ended => {
                 Run::Held(Fact { phase: Phase::Running, ..held })
             }
-            (_, run) if outcome.is_none() => run,
+            (_, run) if gateway.outcome.is_none() => run,
             _ => return false,
         };
         run.generation() == fact.generation && matches!(run.step(fact), Step::Moved(_))
     }
-}
 
-/// Folds one revision of RUNS, as the feed brings it: any, at any time, any number of times.
-pub(super) fn fold(world: &mut World, revision: usize) {
-    let record = world.runs[revision];
-    world.gateway.run = Run::Held(record.fact());
-    world.gateway.outcome = record.outcome();
-    if let Some(outcome) = record.outcome() {
-        put_row(world, outcome);
+    /// Forgets what the feed cannot change anything with any more.
+    pub(super) fn forget(&self, world: &mut World) {
+        let World { gateway, runs, .. } = world;
+        if !self.breaks(Mutation::FoldWithoutStep) {
+            runs.feed.retain(|record| self.counts(gateway, record));
+        }
+    }
+
+    /// Folds one revision of RUNS, as the feed brings it: any, at any time, any number of times.
+    pub(super) fn fold(&self, world: &mut World, revision: usize) {
+        let record = world.runs.feed[revision];
+        if self.counts(&world.gateway, &record) {
+            world.gateway.run = Run::Held(record.fact());
+            world.gateway.outcome = record.outcome();
+            if let Some(outcome) = record.outcome() {
+                put_row(world, outcome);
+            }
+        }
     }
 }
 
@@ -83,7 +90,7 @@ pub(super) fn decide(world: &mut World, decision: Decision) {
 /// The row of an outcome, unless it is there.
 fn put_row(world: &mut World, outcome: Outcome) {
     let gateway = &mut world.gateway;
-    let row = (gateway.run.generation(), outcome);
+    let row = (gateway.generation(), outcome);
     if !gateway.rows.contains(&row) {
         gateway.rows.push(row);
     }

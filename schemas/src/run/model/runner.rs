@@ -1,7 +1,7 @@
 //! A runner: what it does about a delivery, how it holds and finishes, what a restart finds.
 
 use super::world::{
-    ATTEMPTS, Decision, Held, Keeper, Outcome, Process, Record, Runner, Spool, State, World, Write,
+    Decision, Held, Holding, Keeper, Outcome, Process, Record, Spool, State, World, Write,
 };
 use super::{Action, Mutation, Protocol};
 use crate::ids::{Attempt, Generation};
@@ -25,18 +25,18 @@ enum Claim {
 impl Protocol {
     /// Decides on a delivery, by the record that was read.
     fn claim(&self, world: &World, me: usize, generation: Generation) -> Claim {
-        let Some(record) = world.record() else { return Claim::Take(Attempt::FIRST) };
+        let Some(record) = &world.runs.record else { return Claim::Take(Attempt::FIRST) };
         if generation < record.held.generation {
             return Claim::Done;
         }
         if record.held.generation < generation {
             return self.supersede(world, record, generation);
         }
-        if record.outcome().is_some() && self.mutation != Mutation::FirstOutcomeNotFinal {
+        if record.outcome().is_some() && !self.breaks(Mutation::FirstOutcomeNotFinal) {
             return Claim::Done;
         }
-        let holds = matches!(world.runners[me].process, Process::Holding { held, .. }
-            if held.generation == generation);
+        let holds = matches!(world.runners[me].process, Process::Holding(holding)
+            if holding.held.generation == generation);
         match record.runner == me {
             true if holds => Claim::Ours,
             true => Claim::Take(record.held.attempt.next()),
@@ -50,9 +50,10 @@ impl Protocol {
     /// Decides on a delivery of a higher generation than the record's.
     fn supersede(&self, world: &World, record: &Record, generation: Generation) -> Claim {
         let moved = world.gateway.maker(generation) == Some(Decision::Move);
-        let since = match self.mutation {
-            Mutation::MoveCarriesAnything => Generation::FIRST,
-            _ => world.gateway.since(generation),
+        let since = if self.breaks(Mutation::MoveCarriesAnything) {
+            Generation::FIRST
+        } else {
+            world.gateway.since(generation)
         };
         match record.outcome() {
             Some(outcome) if moved && since <= record.held.generation => Claim::Carry(outcome),
@@ -75,10 +76,16 @@ impl Protocol {
             Process::Idle => {}
             Process::Writing(write) if write.unsure => actions.push(Action::ReadBack(me)),
             Process::Writing(_) => actions.extend([Action::Answer(me), Action::Silence(me)]),
-            Process::Holding { .. } => actions.push(Action::GoOn(me)),
+            Process::Holding(Holding { held, told, .. }) => {
+                actions.push(Action::GoOn(me));
+                let seen = |spool: Spool| spool.held == held && spool.keeper != Keeper::Unused;
+                if self.running && !told && runner.spool.is_some_and(seen) {
+                    actions.push(Action::SayRunning(me));
+                }
+            }
             Process::Finishing { .. } => actions.extend([Action::Ack(me), Action::Sweep(me)]),
         }
-        if matches!(runner.process, Process::Idle | Process::Holding { .. }) {
+        if matches!(runner.process, Process::Idle | Process::Holding(_)) {
             let now = world.gateway.generation();
             let generations = (1..=now.0).map(Generation);
             let here = generations.filter(|generation| self.reaches(world, me, *generation));
@@ -92,95 +99,66 @@ impl Protocol {
         }
         match runner.spool {
             Some(Spool { keeper: Keeper::Unused, .. }) => actions.push(Action::KeeperStarts(me)),
-            Some(Spool { keeper: Keeper::Alive, result, .. }) => {
-                actions.push(Action::ClaudeDies(me));
-                if result.is_none() {
-                    actions.push(Action::ClaudeAnswers(me));
-                }
+            Some(Spool { keeper: Keeper::Alive, result: None, .. }) => {
+                actions.extend([Action::ClaudeAnswers(me), Action::ClaudeDies(me)]);
             }
-            Some(Spool { keeper: Keeper::Gone, .. }) | None => {}
+            Some(Spool { keeper: Keeper::Alive | Keeper::Gone, .. }) | None => {}
         }
-        self.lease_actions(world, me, actions);
-    }
-}
-
-impl Protocol {
-    /// Shared projects: what nobody renewed for long enough can be taken over.
-    fn lease_actions(&self, world: &World, me: usize, actions: &mut Vec<Action>) {
-        let unfinished = |record: &&Record| record.runner == me && record.outcome().is_none();
-        let holder = world.record().filter(unfinished).is_some();
-        if self.shared && holder && !world.runners[me].lease_over {
+        let unfinished = |record: Record| record.runner == me && record.outcome().is_none();
+        if self.shared && world.runs.record.is_some_and(unfinished) && !runner.lease_over {
             actions.push(Action::LeaseRunsOut(me));
-        }
-        let told = |revision: usize| world.runs[revision - 1].state != State::Claimed;
-        if let Runner { process: Process::Holding { held, revision, .. }, spool: Some(spool), .. } =
-            world.runners[me]
-            && spool.held == held
-            && spool.keeper != Keeper::Unused
-            && !told(revision)
-        {
-            actions.push(Action::SayRunning(me));
         }
     }
 
     /// A delivery, and the record that is read for it.
     pub(super) fn deliver(&self, world: &mut World, me: usize, generation: Generation) {
         let process = &mut world.runners[me].process;
-        if let Process::Holding { held, handle, .. } = process
-            && self.mutation == Mutation::HandleOfAnyGeneration
-            && held.generation < generation
+        if let Process::Holding(holding) = process
+            && self.breaks(Mutation::HandleOfAnyGeneration)
+            && holding.held.generation < generation
         {
-            *handle = generation;
+            holding.handle = generation;
             return;
         }
-        let over = world.revision();
-        let held = |attempt| Held { generation, attempt, token: world.fresh_token() };
         let record = match self.claim(world, me, generation) {
             Claim::Ours | Claim::Anothers => return,
             Claim::Done => return world.ack(generation),
             Claim::Carry(outcome) => {
-                let held = held(Attempt::FIRST);
+                let held = world.fresh(generation, Attempt::FIRST);
                 Record { runner: me, held, state: State::Ended(outcome) }
             }
-            Claim::Take(attempt) => {
-                let attempt = match self.mutation {
-                    Mutation::TrustDeliveryCount => Attempt::FIRST,
-                    _ => attempt,
-                };
-                claimed(me, held(attempt))
+            Claim::Take(_) if self.breaks(Mutation::TrustDeliveryCount) => {
+                self.claimed(me, world.fresh(generation, Attempt::FIRST))
             }
+            Claim::Take(attempt) => self.claimed(me, world.fresh(generation, attempt)),
         };
-        let write = Write { record, over, unsure: false, handle: generation };
+        let write = Write { record, fresh: true, unsure: false, handle: generation };
         world.runners[me].process = Process::Writing(write);
     }
 
     /// The next thing that a holder has to do; nothing while claude works.
     pub(super) fn go_on(&self, world: &mut World, me: usize) {
-        let Process::Holding { held, revision, handle } = world.runners[me].process else {
+        let Process::Holding(Holding { held, fresh, handle, .. }) = world.runners[me].process
+        else {
             return;
         };
-        let write = |state| {
-            let record = Record { runner: me, held, state };
-            Process::Writing(Write { record, over: revision, unsure: false, handle })
-        };
+        let write = |record| Process::Writing(Write { record, fresh, unsure: false, handle });
         match world.runners[me].spool {
             None => self.prepare(world, me, held),
-            Some(spool) if spool.held != held && self.mutation == Mutation::SpawnBesideOld => {
+            Some(spool) if spool.held != held && self.overlooks_spools() => {
                 self.prepare(world, me, held);
             }
             Some(spool) if spool.held != held => world.runners[me].clear(),
             Some(Spool { result: Some(outcome), .. }) => {
-                if self.mutation == Mutation::AckBeforeCas {
+                if self.breaks(Mutation::AckBeforeCas) {
                     world.ack(handle);
                 }
-                world.runners[me].process = write(State::Ended(outcome));
+                let record = Record { runner: me, held, state: State::Ended(outcome) };
+                world.runners[me].process = write(record);
             }
-            Some(Spool { keeper: Keeper::Gone, .. }) if held.attempt < ATTEMPTS => {
-                let attempt = held.attempt.next();
-                let next = Held { attempt, token: world.fresh_token(), ..held };
-                let record = claimed(me, next);
-                let write = Write { record, over: revision, unsure: false, handle };
-                world.runners[me].process = Process::Writing(write);
+            Some(Spool { keeper: Keeper::Gone, .. }) if held.attempt < self.attempts => {
+                let next = world.fresh(held.generation, held.attempt.next());
+                world.runners[me].process = write(self.claimed(me, next));
             }
             Some(Spool { keeper: Keeper::Gone, .. }) => {
                 let result = Some(Outcome::Failed(held));
@@ -190,10 +168,15 @@ impl Protocol {
         }
     }
 
+    /// Whether a spool that is there is not looked at before another one is written.
+    fn overlooks_spools(&self) -> bool {
+        self.breaks(Mutation::SpawnBesideOld) || self.breaks(Mutation::WorkBeforeAdoption)
+    }
+
     /// The compare-and-set reaches RUNS, and its answer reaches the runner.
     pub(super) fn answer(&self, world: &mut World, me: usize) {
         let Process::Writing(write) = world.runners[me].process else { return };
-        if write.over == world.revision() {
+        if write.fresh {
             world.store(write.record);
             // The deadline is counted from the start of this write.
             world.runners[me].lease_over = false;
@@ -203,36 +186,33 @@ impl Protocol {
 
     /// The compare-and-set times out. It is on its way, or was refused.
     pub(super) fn silence(&self, world: &mut World, me: usize) {
-        let Process::Writing(mut write) = world.runners[me].process else { return };
-        if write.over == world.revision()
-            && world.late.len() < self.late
-            && !world.late.contains(&write.record)
-        {
-            world.late.push(write.record);
+        let Process::Writing(write) = world.runners[me].process else { return };
+        let World { late, .. } = world;
+        if write.fresh && late.len() < self.late && !late.contains(&write.record) {
+            late.push(write.record);
         }
-        write.unsure = true;
-        world.runners[me].process = Process::Writing(write);
-        if self.mutation == Mutation::TimeoutIsWon {
-            won(world, me, write, write.over + 1);
+        world.runners[me].process = Process::Writing(Write { unsure: true, ..write });
+        if self.breaks(Mutation::TimeoutIsWon) {
+            won(world, me, write, false);
         }
     }
 
     /// Reads the record to learn what became of a compare-and-set.
     pub(super) fn settle(&self, world: &mut World, me: usize) {
         let Process::Writing(write) = world.runners[me].process else { return };
-        let revision = world.revision();
-        let wanted = |found: &Record| match self.mutation {
-            Mutation::SkipOwnerToken => {
-                let wanted = write.record;
-                found.fact().phase == wanted.fact().phase && same_attempt(found.held, wanted.held)
+        let wanted = |found: Record| {
+            if self.breaks(Mutation::SkipOwnerToken) {
+                found.fact().phase == write.record.fact().phase
+                    && found.held.same_attempt(write.record.held)
+            } else {
+                found == write.record
             }
-            _ => *found == write.record,
         };
-        if write.over == revision {
+        if write.fresh {
             // Not there, or not yet: the same write again is harmless.
             world.runners[me].process = Process::Writing(Write { unsure: false, ..write });
-        } else if world.record().is_some_and(wanted) {
-            won(world, me, write, revision);
+        } else if world.runs.record.is_some_and(wanted) {
+            won(world, me, write, true);
         } else {
             world.runners[me].clear();
             world.runners[me].process = Process::Idle;
@@ -241,29 +221,35 @@ impl Protocol {
 
     /// A runner starts: its spool first, then work.
     pub(super) fn restart(&self, world: &mut World, me: usize) {
-        let revision = world.revision();
-        let record = world.record().copied();
         let runner = &mut world.runners[me];
         runner.process = Process::Idle;
-        let Some(spool) = runner.spool else { return };
-        let own = |record: &Record| match self.mutation {
-            Mutation::SkipOwnerToken => same_attempt(record.held, spool.held),
-            _ => record.held == spool.held,
+        let Some(Spool { held, .. }) = runner.spool else { return };
+        let own = |record: &Record| {
+            record.held == held
+                || self.breaks(Mutation::SkipOwnerToken) && record.held.same_attempt(held)
         };
-        match record.filter(own) {
-            Some(_) if self.mutation == Mutation::WorkBeforeAdoption => {}
-            Some(record) if record.outcome().is_none() => {
-                let handle = spool.held.generation;
-                runner.process = Process::Holding { held: spool.held, revision, handle };
+        match world.runs.record.filter(own) {
+            Some(_) if self.breaks(Mutation::WorkBeforeAdoption) => {}
+            Some(Record { state: State::Ended(_), .. }) | None => runner.clear(),
+            Some(Record { state, .. }) => {
+                let told = state == State::Running;
+                let handle = held.generation;
+                runner.process = Process::Holding(Holding { held, fresh: true, told, handle });
             }
-            Some(_) | None => runner.clear(),
         }
+    }
+
+    /// The record that claims a run; beyond the last attempt it says that nothing more is tried.
+    fn claimed(&self, runner: usize, held: Held) -> Record {
+        let over = self.attempts < held.attempt;
+        let state = if over { State::Ended(Outcome::Failed(held)) } else { State::Claimed };
+        Record { runner, held, state }
     }
 
     /// Writes the spool of a holding. A keeper that finds its deadline passed starts nothing.
     fn prepare(&self, world: &mut World, me: usize, held: Held) {
         let runner = &mut world.runners[me];
-        let fenced = runner.lease_over && self.mutation != Mutation::TakeoverBeforeFence;
+        let fenced = runner.lease_over && !self.breaks(Mutation::TakeoverBeforeFence);
         let keeper = if fenced { Keeper::Gone } else { Keeper::Unused };
         runner.spool = Some(Spool { held, keeper, result: None });
     }
@@ -273,7 +259,7 @@ impl Protocol {
     pub(super) fn lease_runs_out(&self, world: &mut World, me: usize) {
         let runner = &mut world.runners[me];
         runner.lease_over = true;
-        if self.mutation == Mutation::TakeoverBeforeFence {
+        if self.breaks(Mutation::TakeoverBeforeFence) {
             return;
         }
         if let Some(spool) = &mut runner.spool {
@@ -283,34 +269,25 @@ impl Protocol {
     }
 }
 
-/// The record that claims a run; beyond the last attempt it says that nothing more is tried.
-fn claimed(runner: usize, held: Held) -> Record {
-    let state = if held.attempt <= ATTEMPTS {
-        State::Claimed
-    } else {
-        State::Ended(Outcome::Failed(held))
-    };
-    Record { runner, held, state }
-}
-
-fn same_attempt(one: Held, other: Held) -> bool {
-    (one.generation, one.attempt) == (other.generation, other.attempt)
-}
-
-fn won(world: &mut World, me: usize, write: Write, revision: usize) {
+/// What was written stands.
+fn won(world: &mut World, me: usize, write: Write, fresh: bool) {
     let Write { record, handle, .. } = write;
+    let told = record.state == State::Running;
     world.runners[me].process = match record.state {
-        State::Claimed | State::Running => Process::Holding { held: record.held, revision, handle },
+        State::Claimed | State::Running => {
+            Process::Holding(Holding { held: record.held, fresh, told, handle })
+        }
         State::Ended(_) => Process::Finishing { handle },
     };
 }
 
 /// Tells RUNS that claude was seen.
 pub(super) fn say_running(world: &mut World, me: usize) {
-    let Process::Holding { held, revision, handle } = world.runners[me].process else { return };
-    let record = Record { runner: me, held, state: State::Running };
-    let write = Write { record, over: revision, unsure: false, handle };
-    world.runners[me].process = Process::Writing(write);
+    if let Process::Holding(Holding { held, fresh, handle, .. }) = world.runners[me].process {
+        let record = Record { runner: me, held, state: State::Running };
+        let write = Write { record, fresh, unsure: false, handle };
+        world.runners[me].process = Process::Writing(write);
+    }
 }
 
 /// The terminal record stands: claude is ended and the spool swept, with the ack or without.
@@ -350,10 +327,16 @@ pub(super) fn claude_dies(world: &mut World, me: usize) {
     }
 }
 
+/// The runner is killed. One that is down without a spool is one that is idle and does nothing.
+pub(super) fn kill(world: &mut World, me: usize) {
+    let runner = &mut world.runners[me];
+    runner.process = if runner.spool.is_some() { Process::Down } else { Process::Idle };
+}
+
 /// The host loses its disk, and all that ran on it.
 pub(super) fn wipe(world: &mut World, me: usize) {
     let runner = &mut world.runners[me];
-    runner.process = Process::Down;
+    runner.process = Process::Idle;
     runner.spool = None;
     runner.alive.clear();
 }

@@ -1,29 +1,31 @@
 //! The whole system as one value, and the words of the model.
 //!
-//! Small numbers stand for what is random or long outside: a token is the smallest number that
-//! nothing in the world remembers, so that two histories which differ by names alone are one state.
+//! What nobody can tell apart is one state here, which keeps the states few: a token is the smallest
+//! number that no other holding of its attempt has; of the revision that somebody remembers only
+//! counts whether it is still the present one; and a revision that cannot change the store any more
+//! is forgotten (`what_is_stale_stays_stale` says that none of these comes to count again).
 
 use std::sync::LazyLock;
 
-use super::super::{Fact, Phase, Run};
+use super::super::{Fact, Phase, Run, Step};
 use crate::ids::{Attempt, Generation, OwnerToken};
 
-/// Attempts of a generation that start claude. A claim beyond them writes Failed and starts nothing.
-pub(super) const ATTEMPTS: Attempt = Attempt(2);
+/// Generations, attempts and tokens are below eight each.
+const OWNERS_MAX: u32 = 8 * 8 * 8;
 
 /// The runners, by number.
 pub(super) const RUNNERS: [usize; 2] = [0, 1];
 
-/// One holding of a run; its token is its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// One holding of a run. The token tells holdings of the same attempt apart, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Held {
     pub(super) generation: Generation,
     pub(super) attempt: Attempt,
-    pub(super) token: u8,
+    pub(super) token: u32,
 }
 
 /// How a generation ended, and who made it so: two outcomes are the same if both are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Outcome {
     /// By the claude of that holding.
     Answered(Held),
@@ -34,7 +36,7 @@ pub(super) enum Outcome {
 }
 
 /// What a record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum State {
     Claimed,
     Running,
@@ -42,7 +44,7 @@ pub(super) enum State {
 }
 
 /// One revision of the run record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Record {
     pub(super) runner: usize,
     pub(super) held: Held,
@@ -76,12 +78,25 @@ pub(super) struct Gateway {
     pub(super) heard: Vec<(Generation, Outcome)>,
 }
 
+/// The bucket RUNS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Runs {
+    /// The record as it is now.
+    pub(super) record: Option<Record>,
+    /// The revisions that the feed may still bring and that would change the store.
+    pub(super) feed: Vec<Record>,
+    /// Every outcome that a record ever had.
+    pub(super) outcomes: Vec<(Generation, Outcome)>,
+    /// A revision was stored that [`Run::step`] does not let follow the one before.
+    pub(super) torn: bool,
+}
+
 /// A compare-and-set that a runner is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Write {
     pub(super) record: Record,
-    /// The revision to replace.
-    pub(super) over: usize,
+    /// The revision that it names is the present one; else it will be refused.
+    pub(super) fresh: bool,
     /// It timed out: nobody knows.
     pub(super) unsure: bool,
     /// The message that will be acked when the record is terminal.
@@ -89,21 +104,35 @@ pub(super) struct Write {
 }
 
 /// What the runner's process has in mind. A `kill -9` leaves [`Process::Down`] and nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Process {
     Down,
     /// Up, with nothing of this run.
     Idle,
     /// Waits for a compare-and-set.
     Writing(Write),
-    /// Holds the run by this revision.
-    Holding { held: Held, revision: usize, handle: Generation },
+    /// Holds the run.
+    Holding(Holding),
     /// The terminal record stands; the message is to be acked.
-    Finishing { handle: Generation },
+    Finishing {
+        handle: Generation,
+    },
+}
+
+/// What a holder knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Holding {
+    pub(super) held: Held,
+    /// The revision that it remembers is the present one.
+    pub(super) fresh: bool,
+    /// The record says that claude runs.
+    pub(super) told: bool,
+    /// The message that is to be acked.
+    pub(super) handle: Generation,
 }
 
 /// Whether a spool had its keeper. A spool has one, once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Keeper {
     /// tmux may have been asked for one, which may still come.
     Unused,
@@ -112,7 +141,7 @@ pub(super) enum Keeper {
 }
 
 /// The spool of one attempt, on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Spool {
     pub(super) held: Held,
     pub(super) keeper: Keeper,
@@ -121,7 +150,7 @@ pub(super) struct Spool {
 }
 
 /// A runner and its host.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Runner {
     pub(super) process: Process,
     pub(super) spool: Option<Spool>,
@@ -137,8 +166,7 @@ pub(super) struct World {
     pub(super) gateway: Gateway,
     /// WORK: the generations whose message is stored.
     pub(super) work: Vec<Generation>,
-    /// RUNS: every revision that there was. The last is the record; their number is its revision.
-    pub(super) runs: Vec<Record>,
+    pub(super) runs: Runs,
     /// Compare-and-sets that timed out and may yet arrive. One that arrives over another revision
     /// than it names is refused, so only those over the present one are kept.
     pub(super) late: Vec<Record>,
@@ -153,6 +181,14 @@ impl Outcome {
         match self {
             Outcome::Answered(held) | Outcome::Failed(held) => held.generation,
             Outcome::Ended(generation) => generation,
+        }
+    }
+
+    /// The holding whose work it is.
+    fn maker(self) -> Option<Held> {
+        match self {
+            Outcome::Answered(held) | Outcome::Failed(held) => Some(held),
+            Outcome::Ended(_) => None,
         }
     }
 }
@@ -171,7 +207,7 @@ impl Record {
         Fact {
             generation: self.held.generation,
             attempt: self.held.attempt,
-            owner: owner(self.held.token),
+            owner: self.held.owner(),
             phase: match self.state {
                 State::Claimed => Phase::Claimed,
                 State::Running => Phase::Running,
@@ -181,12 +217,21 @@ impl Record {
     }
 }
 
-fn owner(token: u8) -> OwnerToken {
-    static OWNERS: LazyLock<Vec<OwnerToken>> = LazyLock::new(|| {
-        let name = |n| format!("00000000-0000-4000-8000-0000000000{n:02x}");
-        (0..=u8::MAX).map(|n| name(n).parse().expect("it is a UUID")).collect()
-    });
-    OWNERS[usize::from(token)]
+impl Held {
+    /// The owner token. A table, because a UUID takes long to parse a million times.
+    fn owner(self) -> OwnerToken {
+        static OWNERS: LazyLock<Vec<OwnerToken>> = LazyLock::new(|| {
+            let name = |n| format!("00000000-0000-4000-8000-00000000{n:04x}");
+            (0..OWNERS_MAX).map(|n| name(n).parse().expect("it is a UUID")).collect()
+        });
+        let n = (self.generation.0 * 8 + self.attempt.0) * 8 + self.token;
+        OWNERS[usize::try_from(n).expect("it is small")]
+    }
+
+    /// Whether both are of one attempt, by whomever.
+    pub(super) fn same_attempt(self, other: Held) -> bool {
+        (self.generation, self.attempt) == (other.generation, other.attempt)
+    }
 }
 
 impl Runner {
@@ -240,25 +285,49 @@ fn made_by(generation: Generation) -> usize {
 }
 
 impl World {
-    /// The record as it is now.
-    pub(super) fn record(&self) -> Option<&Record> {
-        self.runs.last()
-    }
-
-    /// Its revision; 0: there is none.
-    pub(super) fn revision(&self) -> usize {
-        self.runs.len()
-    }
-
-    /// Stores a revision. What is on its way over the one before will be refused.
+    /// Stores a revision. Whatever names the one before will be refused, also what is on its way.
     pub(super) fn store(&mut self, record: Record) {
-        self.runs.push(record);
+        let runs = &mut self.runs;
+        let before = runs.record.map_or(Run::Released(Generation::FIRST), |r| Run::Held(r.fact()));
+        runs.torn |= before.step(record.fact()) == Step::Stale;
+        runs.record = Some(record);
+        runs.feed.push(record);
+        runs.outcomes.extend(record.outcome().map(|outcome| (record.held.generation, outcome)));
         self.late.clear();
+        for runner in &mut self.runners {
+            match &mut runner.process {
+                Process::Writing(write) => write.fresh = false,
+                Process::Holding(holding) => holding.fresh = false,
+                Process::Down | Process::Idle | Process::Finishing { .. } => {}
+            }
+        }
+    }
+
+    /// Makes one state of those that nobody can tell apart: `alike` says that the runners are.
+    pub(super) fn settle_names(&mut self, alike: bool) {
+        let holder = self.runs.record.map(|record| record.runner);
+        for me in RUNNERS {
+            let runner = &mut self.runners[me];
+            let holds = matches!(runner.process, Process::Holding(_)) || holder == Some(me);
+            runner.lease_over &= runner.spool.is_some() || holds;
+        }
+        if alike && self.runners[1] < self.runners[0] {
+            self.runners.swap(0, 1);
+            let Runs { record, feed, .. } = &mut self.runs;
+            for record in record.iter_mut().chain(feed).chain(&mut self.late) {
+                record.runner = 1 - record.runner;
+            }
+            for runner in &mut self.runners {
+                if let Process::Writing(write) = &mut runner.process {
+                    write.record.runner = 1 - write.record.runner;
+                }
+            }
+        }
     }
 
     /// Takes a message out of the queue, and notes if that was not allowed.
     pub(super) fn ack(&mut self, generation: Generation) {
-        let allowed = self.record().is_some_and(|record| {
+        let allowed = self.runs.record.is_some_and(|record| {
             let held = record.held.generation;
             generation < held || generation == held && record.outcome().is_some()
         });
@@ -266,22 +335,30 @@ impl World {
         self.work.retain(|stored| *stored != generation);
     }
 
-    /// A token that nobody remembers.
-    pub(super) fn fresh_token(&self) -> u8 {
-        let mut used = 0_u64;
-        let mut note = |held: Held| used |= 1 << held.token;
-        for record in self.runs.iter().chain(&self.late) {
+    /// A holding whose token nobody else remembers.
+    pub(super) fn fresh(&self, generation: Generation, attempt: Attempt) -> Held {
+        let mut used = 0_u32;
+        let mut note = |held: Held| {
+            if (held.generation, held.attempt) == (generation, attempt) {
+                used |= 1 << held.token;
+            }
+        };
+        let runs = &self.runs;
+        for record in runs.record.iter().chain(&runs.feed).chain(&self.late) {
             note(record.held);
+        }
+        for (_, outcome) in runs.outcomes.iter().chain(&self.gateway.rows) {
+            outcome.maker().into_iter().for_each(&mut note);
         }
         for runner in &self.runners {
             match runner.process {
                 Process::Writing(write) => note(write.record.held),
-                Process::Holding { held, .. } => note(held),
+                Process::Holding(holding) => note(holding.held),
                 Process::Down | Process::Idle | Process::Finishing { .. } => {}
             }
             runner.spool.iter().for_each(|spool| note(spool.held));
             runner.alive.iter().copied().for_each(&mut note);
         }
-        u8::try_from(used.trailing_ones()).expect("it is at most 64")
+        Held { generation, attempt, token: used.trailing_ones() }
     }
 }
