@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use async_nats::jetstream::Context;
+use platform::clock::now_ms;
 use platform::health::{self, Readiness};
 use platform::nats;
 use tokio::net::TcpListener;
@@ -21,7 +22,7 @@ use crate::hearing::Hearing;
 use crate::provision::{Wanted, provision};
 use crate::signals::Signals;
 use crate::store::{Alone, Store};
-use crate::{discord, feed, poster, presence, publisher, retention, typing};
+use crate::{discord, feed, hearing, poster, presence, publisher, retention, typing};
 
 /// Events that may wait between Discord and the store.
 const EVENTS_MAX: usize = 1024;
@@ -73,6 +74,8 @@ async fn start(
 ) -> anyhow::Result<Alone> {
     let store = Store::open_patiently(&config.database_url, readiness).await?;
     let alone = store.take(&config.database_url).await?;
+    // Before anything is folded: a run must not be released before its message was read again.
+    store.close_gates(now_ms() + hearing::BACKFILL_MAX_MS).await?;
     readiness.ready("store");
     let link = nats::connect_patiently(&config.nats_url, "holdfast-gateway", readiness).await?;
     let bus = Bus::attach(link.clone()).await?;

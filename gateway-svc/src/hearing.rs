@@ -32,7 +32,7 @@ const THREADS_FOR_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// How far a cursor stays behind the present.
 const BEHIND_MS: i64 = 2 * 60 * 1000;
 /// How long a thread that cannot be read holds its newer runs back.
-const BACKFILL_MAX_MS: i64 = 2 * 60 * 1000;
+pub(crate) const BACKFILL_MAX_MS: i64 = 2 * 60 * 1000;
 /// Places that are remembered as being none of ours.
 const STRANGERS_MAX: usize = 10_000;
 /// How often a file is fetched before the person is told.

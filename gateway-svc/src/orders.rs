@@ -14,6 +14,7 @@ use schemas::request::Author;
 use crate::commands::{Done, Order, Press, STOP_EMOJI};
 use crate::discord::{Discord, Pressed, Reacted};
 use crate::intake::Heard;
+use crate::outbox::Row;
 use crate::render;
 use crate::routes::{Project, Routes};
 use crate::signals::Signals;
@@ -51,9 +52,9 @@ impl Orders {
             by: By::Message(heard.id),
             author: heard.author.clone(),
         };
-        let rows = |done: &Done, begins: Option<&render::Place>| {
+        let rows = |done: &Done, place: Option<&render::Place>| {
             let mut rows = render::told(heard, "order", done.line(order));
-            rows.extend(begins.map(render::again).unwrap_or_default());
+            rows.extend(marks(done, place));
             rows
         };
         let done = self.store.order(&ordered, rows, now_ms()).await?;
@@ -99,10 +100,7 @@ impl Orders {
             by: By::Interaction(pressed.id),
             author: pressed.by.clone(),
         };
-        let begins = |_: &Done, begins: Option<&render::Place>| {
-            begins.map(render::again).unwrap_or_default()
-        };
-        let done = self.store.order(&ordered, begins, now_ms()).await?;
+        let done = self.store.order(&ordered, marks, now_ms()).await?;
         let done = done.context("a press is no message")?;
         tracing::info!(thread = %known.thread, order = ?press.order, ?done, "a button");
         self.signals.stored();
@@ -133,9 +131,19 @@ impl Orders {
             by: By::Reaction(reacted.message),
             author: Author { id: reacted.by, name: format!("<@{}>", reacted.by) },
         };
-        let done = self.store.order(&ordered, |_, _| Vec::new(), now_ms()).await?;
+        let done = self.store.order(&ordered, marks, now_ms()).await?;
         tracing::info!(channel = %reacted.channel, ?done, "a reaction");
         self.signals.stored();
         Ok(())
+    }
+}
+
+/// What stands under the question after an order.
+fn marks(done: &Done, place: Option<&render::Place>) -> Vec<Row> {
+    let Some(place) = place else { return Vec::new() };
+    match done {
+        Done::Again => render::again(place),
+        Done::Dropped => render::dropped(place),
+        Done::Stopping | Done::Discarded | Done::TooLate | Done::Nothing => Vec::new(),
     }
 }

@@ -115,6 +115,16 @@ pub(crate) fn again(place: &Place) -> Vec<Row> {
     ]
 }
 
+/// What is owed when a run is dropped that waited: ⏹️ in place of 👀.
+pub(crate) fn dropped(place: &Place) -> Vec<Row> {
+    let Some((channel, message)) = place.asked else { return Vec::new() };
+    let row = |part: &str, action| Row::of(&place.run, place.generation, part, action);
+    vec![
+        row("mark", Action::React { channel, message, emoji: Mark::Stopped }),
+        row("unseen", Action::Unreact { channel, message, emoji: Mark::Seen }),
+    ]
+}
+
 /// The buttons under what failed or was stopped.
 fn decisions(place: &Place) -> Vec<Button> {
     [(Order::Retry, "Retry"), (Order::Discard, "Discard")]

@@ -28,7 +28,9 @@ use crate::host::Host;
 use crate::live::Live;
 use crate::spool::{self, Watcher};
 use crate::state::StateDir;
+use crate::sweep;
 use crate::tmux::Tmux;
+use crate::worktree::Worktrees;
 
 /// The longest pause between two tries to reach a server that is away.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -111,8 +113,9 @@ async fn work(
         tmux,
         watcher: Watcher::new()?,
         spools: state.spools.clone(),
-        env,
+        worktrees: Worktrees::new(&config.state_dir, &env),
         live: Live::default(),
+        env,
         stop: stop.clone(),
         config,
     });
@@ -131,6 +134,7 @@ async fn work(
     }
     readiness.ready("adoption");
     tasks.spawn(presence(Arc::clone(&host)));
+    tasks.spawn(sweep::run(Arc::clone(&host)));
     claims(&host, &slots, &mut attempts).await;
     while let Some(ended) = attempts.join_next().await {
         report(ended);

@@ -10,6 +10,7 @@
 
 mod follow;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,10 +26,12 @@ use tracing::Instrument;
 
 use crate::bus::{BusError, Cas, Delivery, Hints};
 use crate::claims::{Claim, decide};
+use crate::config::Project;
 use crate::held::{Ended, HELD, Held, Prompt, RESULT};
 use crate::host::Host;
 use crate::spool::{Closing, Graces, KeeperState, Spool, SpoolError};
 use crate::verdict::{self, After, failed};
+use crate::worktree::{Site, Workplace};
 use follow::{Follow, Followed};
 
 /// The longest pause while NATS or the disk is away.
@@ -216,13 +219,36 @@ impl Work {
             )));
         }
         let session = self.host.session(request.session).map_err(Refused::trouble)?;
-        let spec = self.host.spec(project, session);
+        let cwd = self.place(project).await?;
+        let spec = self.host.spec(project, session, cwd);
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
         let owner = self.held.record.owner.to_string();
         let make = || Spool::create(&self.host.spools, &owner, &spec, &[(HELD, &held)]);
         let spool = on_disk(make)?;
         self.open(&spool).await?;
         Ok(spool)
+    }
+
+    /// Where claude works: in the thread's worktree if the project wants one and has git for it.
+    async fn place(&self, project: &Project) -> Result<PathBuf, Refused> {
+        let Request { project: name, thread, .. } = &self.held.request;
+        if !project.place.worktree {
+            return Ok(project.directory.clone());
+        }
+        let site = Site { project: name, directory: &project.directory, options: &project.place };
+        let place = self.host.worktrees.prepare(site, *thread).await.map_err(|error| {
+            let why = format!("{:#}", anyhow::Error::new(error));
+            Refused::Never(format!("there is no worktree on {}: {why}.", self.host.config.name))
+        })?;
+        match &place {
+            Workplace::Worktree { branch, .. } => tracing::info!(branch, "works in a worktree"),
+            Workplace::Directory { why: Some(why), .. } => {
+                tracing::warn!(why, "works in the project's directory itself");
+                self.host.worktrees.said(name, *thread).map_err(Refused::trouble)?;
+            }
+            Workplace::Directory { why: None, .. } => {}
+        }
+        Ok(place.path().to_owned())
     }
 
     /// Tells claude the request and starts its keeper.

@@ -11,6 +11,8 @@ use platform::config::{self, ConfigError, Environment, Problems};
 use schemas::ids::{ProjectName, RunnerId};
 use serde::Deserialize;
 
+use crate::worktree::{CopyPath, Options};
+
 /// The name of the file in Holdfast's configuration directory.
 pub(crate) const FILE: &str = "runner.toml";
 
@@ -55,6 +57,8 @@ pub(crate) struct Project {
     pub(crate) directory: PathBuf,
     /// The tools that claude may use, in claude's own words.
     pub(crate) allow: Vec<String>,
+    /// Whether its threads have worktrees, and how they are fitted out.
+    pub(crate) place: Options,
 }
 
 /// The file as it is written.
@@ -88,6 +92,11 @@ struct ClaudeFile {
 struct ProjectFile {
     directory: PathBuf,
     allow: Option<Vec<String>>,
+    #[serde(default)]
+    worktree: bool,
+    #[serde(default)]
+    copy: Vec<String>,
+    setup: Option<String>,
 }
 
 const NATS_URL: &str = "nats://127.0.0.1:4222";
@@ -185,8 +194,20 @@ fn projects(
         problems.check(allow.iter().find(odd).is_none(), &at("allow"), || {
             "holds an empty name, or a line break".into()
         });
+        let copied = file.copy.iter().map(|path| path.parse::<CopyPath>());
+        let copied = copied.filter_map(|path| problems.take(&at("copy"), path)).collect();
+        let empty = |text: &String| text.trim().is_empty() || text.contains('\0');
+        problems.check(!file.setup.as_ref().is_some_and(empty), &at("setup"), || {
+            "is empty, or holds a NUL".into()
+        });
+        problems.check(
+            file.worktree || (file.copy.is_empty() && file.setup.is_none()),
+            &at("worktree"),
+            || "must be true for copy and setup to mean anything".into(),
+        );
+        let place = Options { worktree: file.worktree, copy: copied, setup: file.setup };
         if let Some(name) = problems.take(&format!("projects.{name}"), name.parse()) {
-            projects.insert(name, Project { directory: file.directory, allow });
+            projects.insert(name, Project { directory: file.directory, allow, place });
         }
     }
     projects

@@ -21,6 +21,7 @@ use crate::config::{Config, Project};
 use crate::live::Live;
 use crate::spool::{Spec, Subscription, Watcher};
 use crate::tmux::Tmux;
+use crate::worktree::Worktrees;
 
 /// How long a change in a spool that nobody told of can stay unseen.
 const LOOK_ANYWAY: Duration = Duration::from_secs(2);
@@ -42,6 +43,8 @@ pub(crate) struct Host {
     pub(crate) spools: PathBuf,
     /// The runner's own environment, of which claude gets a part.
     pub(crate) env: BTreeMap<OsString, OsString>,
+    /// Where threads work that have a worktree of their own.
+    pub(crate) worktrees: Worktrees,
     /// What is at work.
     pub(crate) live: Live,
     /// When the runner is to end.
@@ -84,13 +87,13 @@ impl Host {
     }
 
     /// What claude is started with.
-    pub(crate) fn spec(&self, project: &Project, session: Session) -> Spec {
+    pub(crate) fn spec(&self, project: &Project, session: Session, cwd: PathBuf) -> Spec {
         let settings = Settings {
             program: self.config.claude.program.clone().into(),
             model: self.config.claude.model.clone(),
             allow: project.allow.clone(),
             env: self.config.claude.env.clone(),
-            cwd: project.directory.clone(),
+            cwd,
         };
         spec(&settings, session, &self.env)
     }

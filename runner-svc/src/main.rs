@@ -18,9 +18,11 @@ mod keeper;
 mod live;
 mod spool;
 mod state;
+mod sweep;
 mod tmux;
 mod verdict;
 mod watch;
+mod worktree;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -36,6 +36,7 @@ use git::{Git, Link};
 pub(crate) use place::PlaceError;
 use place::{Lock, Phase, Place};
 use process::Env;
+#[cfg(test)]
 pub(crate) use sweep::{Stays, SweepError};
 
 /// What a project says about where its threads work.
@@ -101,7 +102,7 @@ pub(crate) enum PrepareError {
     /// A copy or the set-up command failed.
     #[error(transparent)]
     Fit(#[from] FitError),
-    /// The thread has its worktree, but its project has changed.
+    /// The thread's worktree is gone, and its project has changed.
     #[error("the worktree cannot be made again, because {0}")]
     Unfit(String),
     /// The thread's branch is in use elsewhere.
@@ -116,8 +117,12 @@ pub(crate) enum PrepareError {
         /// Where it is.
         path: PathBuf,
     },
-    /// Something else lies where the worktree is to be.
-    #[error("{} is not this thread's worktree (any more); move it away", .0.display())]
+    /// Something else lies where the worktree is to be, or its repository is gone.
+    #[error(
+        "{} is no worktree of the project's repository (any more): `git worktree repair` it, or \
+         move it away",
+        .0.display()
+    )]
     InTheWay(PathBuf),
 }
 

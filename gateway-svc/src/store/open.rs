@@ -189,7 +189,10 @@ fn refused(url: &StoreUrl, error: sqlx::Error) -> StoreError {
     let place = url.to_string();
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     let not_ready = code.is_some_and(|code| NOT_READY.contains(&code.as_ref()));
-    let away = matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut);
+    // A certificate that is not trusted comes as bad data, and waiting makes it no better.
+    let bad_data = |error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidData;
+    let away = matches!(&error, sqlx::Error::Io(error) if !bad_data(error))
+        || matches!(error, sqlx::Error::PoolTimedOut);
     let source = cause(error);
     if away || not_ready {
         StoreError::Away { place, source }
@@ -214,7 +217,9 @@ fn cause(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
     match error {
         sqlx::Error::Io(error) => error.into(),
         sqlx::Error::Database(error) => error.into(),
-        sqlx::Error::Configuration(error) | sqlx::Error::Tls(error) => error,
+        sqlx::Error::Configuration(error) | sqlx::Error::Tls(error) => {
+            error.downcast().map_or_else(|other| other, |inner| cause(*inner))
+        }
         error => error.into(),
     }
 }

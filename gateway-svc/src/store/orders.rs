@@ -106,10 +106,13 @@ impl Store {
                 About::Run(..) => Done::TooLate,
             },
         };
-        let begins = found
-            .filter(|_| done == Done::Again)
-            .map(|found| Place { generation: found.place.generation.next(), ..found.place });
-        insert_rows(&mut tx, thread, &rows(&done, begins.as_ref()), now_ms).await?;
+        let place = found.map(|found| match done {
+            Done::Again => Place { generation: found.place.generation.next(), ..found.place },
+            Done::Stopping | Done::Dropped | Done::Discarded | Done::TooLate | Done::Nothing => {
+                found.place
+            }
+        });
+        insert_rows(&mut tx, thread, &rows(&done, place.as_ref()), now_ms).await?;
         release(&mut tx, thread, now_ms).await?;
         tx.commit().await?;
         Ok(Some(done))

@@ -55,9 +55,12 @@ pub(crate) enum GitError {
 }
 
 impl GitError {
-    /// Whether somebody else's git was at work in the repository: trying again is worth it.
+    /// Whether somebody else's git was at work in the repository: trying again is worth it. The last
+    /// is what git says when it meets a worktree that another git is just adding (2.47).
     pub(super) fn is_contention(&self) -> bool {
-        self.says(".lock': File exists") || self.says("could not lock config file")
+        self.says(".lock': File exists")
+            || self.says("could not lock config file")
+            || self.says("failed to read") && self.says("/commondir")
     }
 
     /// Whether the directory is in no repository.
@@ -370,8 +373,9 @@ impl Link {
             return None;
         }
         let common = follow(&admin, &fs::read(admin.join("commondir")).ok()?);
-        let is_whole = common.is_dir() && admin.join("HEAD").is_file();
-        is_whole.then_some(Self { admin, common })
+        // Without its way through `admin`, which may go first.
+        let common = fs::canonicalize(common).ok()?;
+        admin.join("HEAD").is_file().then_some(Self { admin, common })
     }
 }
 
@@ -420,6 +424,7 @@ mod tests {
             |said: &str| GitError::Failed { command: "x", code: Some(128), said: said.into() };
         let locked = "cannot lock ref 'refs/heads/a': Unable to create '/r/a.lock': File exists.";
         assert!(failed(locked).is_contention());
+        assert!(failed("failed to read .git/worktrees/1/commondir: Success").is_contention());
         let taken = "cannot lock ref 'refs/heads/a/b': 'refs/heads/a' exists; cannot create";
         assert!(!failed(taken).is_contention());
     }

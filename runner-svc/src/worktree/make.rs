@@ -65,8 +65,14 @@ impl Held<'_> {
     async fn connect(&self) -> Result<(), PrepareError> {
         let path = &self.place.path;
         if Link::read(path).is_none() {
-            match self.git().repair(self.site.directory, path).await {
-                Ok(()) | Err(GitError::Failed { .. }) => {}
+            let repairs = || async {
+                let _alone = self.all.registering.lock().await;
+                self.git().repair(self.site.directory, path).await
+            };
+            match repairs.retry(pauses()).when(GitError::is_contention).await {
+                Ok(()) => {}
+                // It repaired what it could, and had something to say about another one.
+                Err(error @ GitError::Failed { .. }) if !error.is_contention() => {}
                 Err(error) => return Err(error.into()),
             }
         }

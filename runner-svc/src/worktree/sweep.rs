@@ -112,6 +112,7 @@ impl Worktrees {
     /// # Errors
     ///
     /// [`SweepError`]: then it stays.
+    #[cfg(test)]
     pub(crate) async fn removable(
         &self,
         site: Site<'_>,

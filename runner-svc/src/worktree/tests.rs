@@ -446,6 +446,9 @@ async fn the_set_up_command_runs_once_in_the_new_worktree() {
     assert_eq!(read(&path, "ran.txt"), "run\n");
     let log = fs::read_to_string(world.place().log()).expect("kept");
     assert!(log.contains("$ echo") && log.contains(&format!("it's {}", path.display())), "{log}");
+    fs::remove_dir_all(&path).expect("removed by hand");
+    world.worktree().await;
+    assert_eq!(read(&path, "ran.txt"), "run\n", "a new worktree is set up anew");
 }
 
 #[tokio::test]
@@ -465,11 +468,11 @@ async fn a_set_up_command_that_fails_is_named_and_tried_again_by_the_next_call()
 async fn a_set_up_command_that_hangs_is_ended_with_all_it_started() {
     let mut world = World::new();
     world.all.bounds.set_up = Duration::from_millis(300);
-    world.options.setup = Some("echo $$ > pid; sleep 1000".into());
+    world.options.setup = Some("sh -c 'exec sleep 1000'; true".into());
     let error = world.error().await;
     assert!(error.contains("took longer than"), "{error}");
-    let pid = read(&world.place().path, "pid");
-    assert!(!Path::new("/proc").join(pid.trim()).exists());
+    // Each of them had the lock.
+    drop(world.place().lock(Duration::from_secs(20)).await.expect("all are gone"));
     world.options.setup = None;
     world.worktree().await;
 }

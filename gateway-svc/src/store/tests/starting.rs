@@ -64,6 +64,11 @@ async fn gateways_on_postgresql_start_together_and_rely_on_no_default_of_the_ser
         assert!(!opened.unwrap().is_judged("7".parse().unwrap()).await.unwrap());
     }
 
+    let nowhere = Store::open(&server.address("nowhere").parse().unwrap()).await.unwrap_err();
+    assert!(matches!(nowhere, StoreError::CannotOpen { .. }), "waiting helps nobody: {nowhere:?}");
+    let said = chain(nowhere);
+    assert!(said.contains("database \"nowhere\" does not exist"), "{said}");
+
     let mut admin = sqlx::AnyConnection::connect(&server.address("postgres")).await.unwrap();
     for (name, value) in [
         ("default_transaction_isolation", "serializable"),
@@ -80,15 +85,6 @@ async fn gateways_on_postgresql_start_together_and_rely_on_no_default_of_the_ser
     assert_eq!(setting(&store, "idle_in_transaction_session_timeout").await, "5s");
     assert_eq!(setting(&store, "lock_timeout").await, "10s");
     assert!(store.accept(&new_run(7, 7), &[], 1).await.unwrap());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_not_there_is_no_matter_of_waiting() {
-    let server = Server::start().await;
-    let error = Store::open(&server.address("nowhere").parse().unwrap()).await.unwrap_err();
-    assert!(matches!(error, StoreError::CannotOpen { .. }), "{error:?}");
-    let said = chain(error);
-    assert!(said.contains("database \"nowhere\" does not exist"), "{said}");
 }
 
 pub(super) async fn tables_of_a_newer_version_are_refused(fresh: Fresh) {
@@ -111,7 +107,9 @@ fn an_address_is_of_sqlite_or_of_postgresql() {
     for text in ["mysql://db/app", "sqlite://", "postgres://", "gateway.db", ""] {
         assert!(store(text).unwrap_err().starts_with("must begin with sqlite://"), "{text}");
     }
-    for text in ["postgres://db:port/app", "postgres://db/app?sslmode=never", "sqlite://f?mode=x"] {
+    let never = store("postgres://db/app?sslmode=never").unwrap_err();
+    assert_eq!(never, "is no address of a database: unknown value \"never\" for `ssl_mode`");
+    for text in ["postgres://db:port/app", "sqlite://f?mode=x"] {
         assert!(store(text).unwrap_err().starts_with("is no address of a database"), "{text}");
     }
 }

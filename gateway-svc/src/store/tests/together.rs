@@ -53,6 +53,20 @@ pub(super) async fn a_message_is_judged_by_one_gateway(fresh: Fresh) {
     assert_eq!(count(&fresh.store, "runs WHERE state = 'released'").await, rounds);
 }
 
+pub(super) async fn a_new_thread_has_one_run_released_however_many_write(fresh: Fresh) {
+    let gateways = fresh.gateways().await;
+    for thread in (100..).step_by(10).take(10) {
+        let accepted = eight(&gateways, |gateway, number| async move {
+            gateway.accept(&new_run(thread + number, thread), &[], 1).await.unwrap()
+        });
+        assert_eq!(how_many(&accepted.await, &true), 8);
+    }
+    let released = fresh.store.released().await.unwrap();
+    let mut threads: Vec<_> = released.iter().map(|run| run.request.thread.get()).collect();
+    threads.sort_unstable();
+    assert!((100..).step_by(10).take(10).eq(threads), "{released:?}");
+}
+
 /// Everybody accepts, and everybody folds what is released.
 pub(super) async fn a_thread_has_one_run_released_however_many_write(fresh: Fresh) {
     const EACH: u64 = 5;
@@ -217,20 +231,53 @@ pub(super) async fn a_run_that_waits_is_released_or_dropped_but_not_both(fresh: 
     }
 }
 
-pub(super) async fn sessions_begin_and_threads_go_on_at_once(fresh: Fresh) {
+pub(super) async fn what_is_about_all_threads_and_what_is_about_one_go_on_at_once(fresh: Fresh) {
     let gateways = fresh.gateways().await;
     for thread in 100..100 + ROUNDS {
         fresh.store.accept(&new_run(thread, thread), &[], 1).await.unwrap();
     }
     eight(&gateways, |gateway, number| async move {
         for thread in 100..100 + ROUNDS {
-            gateway.close_gates(i64::try_from(1000 + number).unwrap()).await.unwrap();
+            if number % 2 == 0 {
+                gateway.close_gates(i64::try_from(1000 + number).unwrap()).await.unwrap();
+            } else {
+                gateway.forget(2).await.unwrap();
+            }
             let message = thread + 100 * (number + 1);
             assert!(gateway.accept(&new_run(message, thread), &[], 2).await.unwrap());
         }
     })
     .await;
     assert_eq!(count(&fresh.store, "runs").await, i64::try_from(ROUNDS * 9).unwrap());
+}
+
+/// A run is tried again at the very moment at which it is old enough to go.
+pub(super) async fn a_run_is_forgotten_or_tried_again_but_not_both(fresh: Fresh) {
+    let gateways = fresh.gateways().await;
+    for thread in 100..100 + ROUNDS {
+        // Now and then somebody has written in the thread since.
+        let active_ms = if thread % 2 == 0 { 1 } else { 45 };
+        fresh.store.accept(&new_run(thread, thread), &[], active_ms).await.unwrap();
+        let key = key(thread, thread);
+        let outcome = Outcome::Failed { why: "boom".into(), denied: Vec::new() };
+        let failed = record(&key.run, State::Ended { outcome, usage: None });
+        fresh.store.fold(&key, &failed, nothing, 2).await.unwrap();
+        let done = eight(&gateways, |gateway, number| {
+            let about = About::Run(key.run.clone(), Generation(1));
+            async move {
+                if number % 2 == 0 {
+                    gateway.forget(40).await.unwrap();
+                    return None;
+                }
+                let thread = ThreadId::new(thread).unwrap();
+                let by = By::Interaction(number);
+                give(&gateway, Ordered { thread, by, ..order(Order::Retry, about, 1) }).await
+            }
+        });
+        let again = how_many(&done.await, &Some(Done::Again));
+        let left = fresh.store.known(&key.run).await.unwrap();
+        assert_eq!(left.iter().count(), again);
+    }
 }
 
 pub(super) async fn a_project_has_one_owner_however_many_show_themselves(fresh: Fresh) {

@@ -68,6 +68,11 @@ impl Protocol {
         world.work.contains(&generation) && (moves % 2 == to || self.shared && moves == 0)
     }
 
+    /// Whether a delivery is left alone: of what is at work here, or held by another.
+    fn changes_nothing(&self, world: &World, me: usize, generation: Generation) -> bool {
+        matches!(self.claim(world, me, generation), Claim::Ours | Claim::Anothers)
+    }
+
     /// What one runner and its host may do now.
     pub(super) fn runner_actions(&self, world: &World, me: usize, actions: &mut Vec<Action>) {
         let runner = &world.runners[me];
@@ -77,7 +82,12 @@ impl Protocol {
             Process::Writing(write) if write.unsure => actions.push(Action::ReadBack(me)),
             Process::Writing(_) => actions.extend([Action::Answer(me), Action::Silence(me)]),
             Process::Holding(Holding { held, told, .. }) => {
-                actions.push(Action::GoOn(me));
+                let works = |spool: Spool| {
+                    spool.held == held && spool.keeper != Keeper::Gone && spool.result.is_none()
+                };
+                if !runner.spool.is_some_and(works) {
+                    actions.push(Action::GoOn(me));
+                }
                 let seen = |spool: Spool| spool.held == held && spool.keeper != Keeper::Unused;
                 if self.running && !told && runner.spool.is_some_and(seen) {
                     actions.push(Action::SayRunning(me));
@@ -89,6 +99,7 @@ impl Protocol {
             let now = world.gateway.generation();
             let generations = (1..=now.0).map(Generation);
             let here = generations.filter(|generation| self.reaches(world, me, *generation));
+            let here = here.filter(|generation| !self.changes_nothing(world, me, *generation));
             actions.extend(here.map(|generation| Action::Deliver(me, generation)));
         }
         if !matches!(runner.process, Process::Down | Process::Idle) {
@@ -136,7 +147,7 @@ impl Protocol {
         world.runners[me].process = Process::Writing(write);
     }
 
-    /// The next thing that a holder has to do; nothing while claude works.
+    /// The next thing that a holder has to do.
     pub(super) fn go_on(&self, world: &mut World, me: usize) {
         let Process::Holding(Holding { held, fresh, handle, .. }) = world.runners[me].process
         else {
