@@ -104,7 +104,7 @@ pub(crate) struct Found {
 pub(crate) fn find(host: &Host, spool: Spool) -> Result<Found> {
     let held = read_json::<Held>(&spool, HELD)?;
     let held = held.map(|held| {
-        let again = host.live.hold(&held.request.run);
+        let again = host.live.hold(&held.request.run, held.request.generation);
         (held, again)
     });
     Ok(Found { spool, held })
@@ -130,8 +130,10 @@ fn report(left: &Left) {
 
 async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result<()> {
     let key = key_of(&request);
-    let Some(delivery) = host.live.pass_on(&request.run, delivery) else { return Ok(()) };
-    let again = host.live.hold(&request.run);
+    let Some(delivery) = host.live.pass_on(&request.run, request.generation, delivery) else {
+        return Ok(());
+    };
+    let again = host.live.hold(&request.run, request.generation);
     let _alone = host.live.enter(request.thread).await;
     let read = record(host, &key).await?;
     let record = read.as_ref().map(|(record, revision)| (record, *revision));
@@ -236,7 +238,10 @@ impl Work {
             return Ok(project.directory.clone());
         }
         let site = Site { project: name, directory: &project.directory, options: &project.place };
-        let place = self.host.worktrees.prepare(site, *thread).await.map_err(|error| {
+        // Dropping it is safe: what it began finishes, and the next try goes on from there.
+        let preparing = self.host.worktrees.prepare(site, *thread);
+        let prepared = self.host.stop.run_until_cancelled(Box::pin(preparing)).await;
+        let place = prepared.ok_or(Left::Stopping)?.map_err(|error| {
             let why = format!("{:#}", anyhow::Error::new(error));
             Refused::Never(format!("there is no worktree on {}: {why}.", self.host.config.name))
         })?;

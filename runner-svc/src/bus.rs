@@ -200,7 +200,8 @@ impl Bus {
         };
         match self.record(key).await? {
             Some((found, at)) if found == *record && revision < at => Ok(Cas::Won(at)),
-            Some((_, at)) if at != revision => Ok(Cas::Lost),
+            // An older revision is a replica that lags: asked again, it will know more.
+            Some((_, at)) if revision < at => Ok(Cas::Lost),
             None if revision != 0 && is_conflict(&error) => Ok(Cas::Lost),
             Some(_) | None => Err(request("writing a record")(error)),
         }

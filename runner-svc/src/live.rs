@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use schemas::ids::{RunId, ThreadId};
+use schemas::ids::{Generation, RunId, ThreadId};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::bus::Delivery;
@@ -17,7 +17,7 @@ const AGAIN_MAX: usize = 4;
 /// The runs and threads at work.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
-    runs: Mutex<HashMap<RunId, mpsc::Sender<Delivery>>>,
+    runs: Mutex<HashMap<(RunId, Generation), mpsc::Sender<Delivery>>>,
     threads: Mutex<HashMap<ThreadId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -26,12 +26,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Live {
-    /// Passes a delivery on to the attempt that is at work on its run; gives it back when there is
-    /// none.
-    pub(crate) fn pass_on(&self, run: &RunId, delivery: Delivery) -> Option<Delivery> {
+    /// Passes a delivery on to the attempt that is at work on this generation of its run; gives it
+    /// back when there is none. Another generation is other work: its delivery must never be acked
+    /// under the record of this one.
+    pub(crate) fn pass_on(
+        &self,
+        run: &RunId,
+        generation: Generation,
+        delivery: Delivery,
+    ) -> Option<Delivery> {
         let mut runs = lock(&self.runs);
         runs.retain(|_, attempt| !attempt.is_closed());
-        match runs.get(run) {
+        match runs.get(&(run.clone(), generation)) {
             Some(attempt) => {
                 // A full queue holds newer handles than it needs.
                 let _ = attempt.try_send(delivery);
@@ -41,11 +47,11 @@ impl Live {
         }
     }
 
-    /// Notes that a run is at work here. The receiver gets later deliveries of it; the run counts
-    /// as at work until it is dropped.
-    pub(crate) fn hold(&self, run: &RunId) -> mpsc::Receiver<Delivery> {
+    /// Notes that a generation of a run is at work here. The receiver gets later deliveries of it;
+    /// it counts as at work until the receiver is dropped.
+    pub(crate) fn hold(&self, run: &RunId, generation: Generation) -> mpsc::Receiver<Delivery> {
         let (sender, receiver) = mpsc::channel(AGAIN_MAX);
-        lock(&self.runs).insert(run.clone(), sender);
+        lock(&self.runs).insert((run.clone(), generation), sender);
         receiver
     }
 
