@@ -349,7 +349,8 @@ fn a_resumed_session_knows_what_was_said() {
 #[test]
 fn an_unknown_session_is_a_result_and_a_complaint() {
     let session = Uuid::new_v4().to_string();
-    let mut claude = Place::new().claude(&["--resume", &session]);
+    let place = Place::new();
+    let mut claude = place.claude(&["--resume", &session]);
     let (lines, errors, status) = claude.rest();
     assert_eq!(errors, format!("No conversation found with session ID: {session}"));
     let line: Value = serde_json::from_str(&lines[0]).unwrap();
