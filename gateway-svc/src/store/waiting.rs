@@ -3,6 +3,7 @@
 
 use schemas::ids::{ChannelId, MessageId, RunId, ThreadId};
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::runs::{asked, release};
 use super::{Result, Store, id, lock_for_many, number, text};
@@ -79,18 +80,19 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let waiting = rows.iter().map(|row| {
-            let Some((channel, message)) = asked(row)? else { return Ok(None) };
-            let run = row.try_get::<String, _>("run")?.parse()?;
-            Ok(Some(Waiting { run, channel, message, prompt: row.try_get("prompt")? }))
-        });
-        waiting.filter_map(Result::transpose).collect()
+        rows.iter().filter_map(|row| waiting(row).transpose()).collect()
     }
 
     /// A run, if it waits.
     pub(crate) async fn waiting_run(&self, run: &RunId) -> Result<Option<Waiting>> {
-        let all = self.waiting().await?;
-        Ok(all.into_iter().find(|waiting| waiting.run == *run))
+        let row = sqlx::query(
+            "SELECT run, asked_in, asked_by, prompt FROM runs
+              WHERE run = $1 AND state = 'queued' AND asked_by IS NOT NULL",
+        )
+        .bind(run.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.as_ref().map(waiting).transpose()?.flatten())
     }
 
     /// Changes what a run that waits will tell claude. False when it waits no more: release freezes
@@ -130,4 +132,11 @@ impl Store {
         tx.commit().await?;
         Ok(true)
     }
+}
+
+/// A run out of its row; `None`: no message asked for it.
+fn waiting(row: &AnyRow) -> Result<Option<Waiting>> {
+    let Some((channel, message)) = asked(row)? else { return Ok(None) };
+    let run = row.try_get::<String, _>("run")?.parse()?;
+    Ok(Some(Waiting { run, channel, message, prompt: row.try_get("prompt")? }))
 }
