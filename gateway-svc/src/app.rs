@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use async_nats::jetstream::Context;
 use platform::clock::now_ms;
+use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
 use platform::nats;
 use tokio::net::TcpListener;
@@ -22,7 +23,7 @@ use crate::hearing::Hearing;
 use crate::provision::{Wanted, provision};
 use crate::signals::Signals;
 use crate::store::{Alone, Store};
-use crate::{discord, feed, hearing, poster, presence, publisher, retention, typing};
+use crate::{discord, doctor, feed, hearing, poster, presence, publisher, retention, typing};
 
 /// Events that may wait between Discord and the store.
 const EVENTS_MAX: usize = 1024;
@@ -33,7 +34,7 @@ const EVENTS_MAX: usize = 1024;
 ///
 /// What kept it from starting, or what ended it.
 pub(crate) async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let readiness = Readiness::new(&["store", "nats", "discord"]);
+    let readiness = Readiness::new(&["store", "nats", "discord", EXAMINED]);
     let listener = TcpListener::bind(config.http_listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.http_listen))?;
@@ -94,6 +95,15 @@ async fn start(
         readiness.clone(),
     );
 
+    let look = {
+        let (hands, routes, store) = (hands.clone(), Arc::clone(&routes), store.clone());
+        move || {
+            let (hands, routes) = (hands.clone(), Arc::clone(&routes));
+            let (link, store) = (link.clone(), store.clone());
+            async move { doctor::examine_at_work(&hands, &routes, &link, &store).await }
+        }
+    };
+    tasks.spawn(ended(keep_looking(readiness.clone(), stop.clone(), look)));
     tasks.spawn(ended(hearing.run(hear, stop.clone())));
     tasks.spawn(ended(feed::run(bus.clone(), folder.clone(), stop.clone())));
     let publishing =

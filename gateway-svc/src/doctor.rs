@@ -1,45 +1,69 @@
-//! `gateway-svc doctor`: what the gateway needs, a line each.
+//! `gateway-svc doctor`: what the gateway needs, a line each. The same checks stand behind `/readyz`.
 //!
 //! It changes nothing in Discord or NATS and needs no running service; the store is opened as
 //! `serve` opens it.
 
 use platform::doctor::Finding;
-use platform::nats;
+use platform::nats::{self, Link};
 
 use crate::bus::Bus;
 use crate::config::Config;
-use crate::discord;
+use crate::discord::{self, Discord};
+use crate::routes::Routes;
 use crate::store::Store;
 
-/// Looks at everything.
+/// Looks at everything, with connections of its own.
 pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    match discord::open(&config.discord) {
-        Ok((discord, _)) => {
-            findings.push(Finding::new("Discord", discord.examine_bot().await));
-            for (channel, project) in config.routes.channels() {
-                let found = discord.examine_channel(channel).await;
-                let what = format!("channel {channel} of {}", project.name);
-                findings.push(Finding::new(what, found));
-            }
-        }
-        Err(error) => findings.push(Finding::new("Discord", Err(chain(error)))),
-    }
-    findings.push(Finding::new("NATS", streams(config).await));
-    let store = Store::open(&config.database_url).await;
-    let found = store.map(|_| "opens, tables up to date".to_owned()).map_err(chain);
+    let mut findings = match discord::open(&config.discord) {
+        Ok((discord, _)) => talk(&discord, &config.routes).await,
+        Err(error) => vec![Finding::new("Discord", Err(chain(error)))],
+    };
+    let found = match nats::connect(&config.nats_url, "holdfast-doctor").await {
+        Ok(link) => streams(&link).await,
+        Err(error) => Err(chain(error)),
+    };
+    findings.push(Finding::new("NATS", found));
+    let found = match Store::open(&config.database_url).await {
+        Ok(store) => kept(&store).await,
+        Err(error) => Err(chain(error)),
+    };
     findings.push(Finding::new("store", found));
     findings
 }
 
-async fn streams(config: &Config) -> Result<String, String> {
-    let link = nats::connect(&config.nats_url, "holdfast-doctor").await.map_err(chain)?;
+/// Looks at everything that a gateway at work uses.
+pub(crate) async fn examine_at_work(
+    discord: &Discord,
+    routes: &Routes,
+    link: &Link,
+    store: &Store,
+) -> Vec<Finding> {
+    let mut findings = talk(discord, routes).await;
+    findings.push(Finding::new("NATS", streams(link).await));
+    findings.push(Finding::new("store", kept(store).await));
+    findings
+}
+
+async fn talk(discord: &Discord, routes: &Routes) -> Vec<Finding> {
+    let mut findings = vec![Finding::new("Discord", discord.examine_bot().await)];
+    for (channel, project) in routes.channels() {
+        let found = discord.examine_channel(channel).await;
+        findings.push(Finding::new(format!("channel {channel} of {}", project.name), found));
+    }
+    findings
+}
+
+async fn streams(link: &Link) -> Result<String, String> {
     let problems = Bus::problems(&link.context).await.map_err(|error| format!("{error:#}"))?;
     if problems.is_empty() {
-        let version = link.client().server_info().version;
-        return Ok(format!("{}, nats-server {version}", config.nats_url));
+        let server = link.client().server_info();
+        return Ok(format!("nats-server {} at {}", server.version, server.host));
     }
     Err(format!("run `gateway-svc provision`\n        {}", problems.join("\n        ")))
+}
+
+async fn kept(store: &Store) -> Result<String, String> {
+    store.answers().await.map(|()| "opens, tables up to date".to_owned()).map_err(chain)
 }
 
 fn chain(error: impl Into<anyhow::Error>) -> String {

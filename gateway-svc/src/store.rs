@@ -103,6 +103,12 @@ impl Store {
         Ok(self.pool.begin_with(begin).await?)
     }
 
+    /// Whether the database answers.
+    pub(crate) async fn answers(&self) -> Result<()> {
+        sqlx::query("SELECT value FROM meta LIMIT 1").fetch_optional(&self.pool).await?;
+        Ok(())
+    }
+
     /// What was noted under a key, if something was.
     pub(crate) async fn noted(&self, key: &str) -> Result<Option<String>> {
         let row = sqlx::query("SELECT value FROM meta WHERE key = $1")

@@ -1,7 +1,23 @@
-//! What `doctor` of either service says: a line a check, `ok` or what to do.
+//! What `doctor` of either service says: a line a check, `ok` or what to do; the same checks, made
+//! again and again, stand behind `/readyz`.
+//!
+//! What is checked is the service's own. Nothing is mended here.
 
 use std::fmt;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Readiness;
+
+/// How often all is looked at while all is well. It starts claude and asks Discord and NATS, so it is
+/// no matter of seconds.
+const EVERY: Duration = Duration::from_secs(300);
+/// How often while something is wrong: a person waits for it.
+const EVERY_WHILE_BAD: Duration = Duration::from_secs(10);
+/// The part of `/readyz` that waits for the first look.
+pub const EXAMINED: &str = "doctor";
 
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +31,12 @@ impl Finding {
     pub fn new(what: impl Into<String>, found: Result<String, String>) -> Self {
         Self { what: what.into(), found }
     }
+
+    /// What will not do, and what to do, if so.
+    pub fn problem(&self) -> Option<String> {
+        let todo = self.found.as_ref().err()?;
+        Some(format!("{}: {todo}", self.what))
+    }
 }
 
 impl fmt::Display for Finding {
@@ -22,6 +44,26 @@ impl fmt::Display for Finding {
         match &self.found {
             Ok(found) => write!(f, "ok    {}: {found}", self.what),
             Err(todo) => write!(f, "BAD   {}: {todo}", self.what),
+        }
+    }
+}
+
+/// Looks at everything again and again until `stop`, and says in `/readyz` what is wrong. The service
+/// announces the part [`EXAMINED`].
+pub async fn keep_looking<F>(readiness: Readiness, stop: CancellationToken, look: impl Fn() -> F)
+where
+    F: Future<Output = Vec<Finding>>,
+{
+    loop {
+        let Some(findings) = stop.run_until_cancelled(look()).await else { return };
+        for problem in readiness.examined(&findings) {
+            tracing::warn!(problem, "not ready");
+        }
+        readiness.ready(EXAMINED);
+        let all_well = findings.iter().all(|finding| finding.found.is_ok());
+        let pause = if all_well { EVERY } else { EVERY_WHILE_BAD };
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use backon::{BackoffBuilder, ExponentialBuilder};
+use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
 use platform::nats;
 use schemas::ids::StateId;
@@ -24,6 +25,7 @@ use crate::attempt;
 use crate::bus::Bus;
 use crate::command::for_tmux;
 use crate::config::Config;
+use crate::doctor;
 use crate::host::Host;
 use crate::live::Live;
 use crate::spool::{self, Watcher};
@@ -52,7 +54,7 @@ pub(crate) async fn serve(
     env: BTreeMap<OsString, OsString>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let readiness = Readiness::new(&["nats", "adoption", "tmux"]);
+    let readiness = Readiness::new(&["nats", "adoption", EXAMINED]);
     let state = StateDir::open(&config.state_dir)?;
     let listener = TcpListener::bind(config.http_listen)
         .await
@@ -85,18 +87,6 @@ async fn work(
 ) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let tmux = Tmux::new(tmux_socket(state.id), program, for_tmux(&env));
-    match tmux.version().await {
-        Ok(version) => {
-            tracing::info!(version, "tmux");
-            readiness.ready("tmux");
-        }
-        Err(error) => {
-            // Each run will say so in its thread.
-            let why = format!("{:#}", anyhow::Error::new(error));
-            tracing::error!(why, "no run can be started");
-            readiness.not_ready("tmux", why);
-        }
-    }
     let link = nats::connect_patiently(&config.nats_url, "holdfast-runner", readiness).await?;
     let bus = Bus::attach(link.clone(), &config.name).await?;
     let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
@@ -133,6 +123,18 @@ async fn work(
         });
     }
     readiness.ready("adoption");
+    let looking = {
+        let host = Arc::clone(&host);
+        move || {
+            let (host, link) = (Arc::clone(&host), link.clone());
+            async move { doctor::examine_at_work(&host.config, &host.env, &link).await }
+        }
+    };
+    let looking = keep_looking(readiness.clone(), stop.clone(), looking);
+    tasks.spawn(async move {
+        looking.await;
+        Ok(())
+    });
     tasks.spawn(presence(Arc::clone(&host)));
     tasks.spawn(sweep::run(Arc::clone(&host)));
     claims(&host, &slots, &mut attempts).await;

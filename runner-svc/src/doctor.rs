@@ -1,4 +1,5 @@
-//! `runner-svc doctor`: what this host needs, a line each: `ok`, or what to do.
+//! `runner-svc doctor`: what this host needs, a line each: `ok`, or what to do. The same checks stand
+//! behind `/readyz`.
 //!
 //! It changes nothing and needs no running service. A person reads it, so it says what it found
 //! and, where that is not enough, the next step.
@@ -10,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use platform::doctor::Finding;
-use platform::nats;
+use platform::nats::{self, Link};
 use tokio::process::Command;
 
 use crate::bus::Bus;
@@ -21,8 +22,30 @@ use crate::tmux::Tmux;
 /// How long `claude --version` may take on a busy host.
 const CLAUDE_MAX: Duration = Duration::from_secs(20);
 
-/// Looks at everything.
+/// Looks at everything, with a connection of its own.
 pub(crate) async fn examine(config: &Config, env: &BTreeMap<OsString, OsString>) -> Vec<Finding> {
+    let link = nats::connect(&config.nats_url, "holdfast-doctor").await;
+    let mut findings = host(config, env).await;
+    let found = match link {
+        Ok(link) => streams(config, &link).await,
+        Err(error) => Err(format!("{:#}", anyhow::Error::new(error))),
+    };
+    findings.push(Finding::new("NATS", found));
+    findings
+}
+
+/// Looks at everything that a runner at work uses.
+pub(crate) async fn examine_at_work(
+    config: &Config,
+    env: &BTreeMap<OsString, OsString>,
+    link: &Link,
+) -> Vec<Finding> {
+    let mut findings = host(config, env).await;
+    findings.push(Finding::new("NATS", streams(config, link).await));
+    findings
+}
+
+async fn host(config: &Config, env: &BTreeMap<OsString, OsString>) -> Vec<Finding> {
     let finding = |what: &str, found| Finding::new(what, found);
     let mut findings = vec![
         finding("tmux", tmux(env).await),
@@ -33,7 +56,6 @@ pub(crate) async fn examine(config: &Config, env: &BTreeMap<OsString, OsString>)
     for (name, project) in &config.projects {
         findings.push(finding(&format!("project {name}"), directory(project)));
     }
-    findings.push(finding("NATS", streams(config).await));
     findings
 }
 
@@ -133,17 +155,12 @@ fn directory(project: &Project) -> Result<String, String> {
     Ok(format!("{}, {git}", directory.display()))
 }
 
-async fn streams(config: &Config) -> Result<String, String> {
-    let chain = |error: anyhow::Error| format!("{error:#}");
-    let link =
-        nats::connect(&config.nats_url, "holdfast-doctor").await.map_err(|e| chain(e.into()))?;
-    let problems = Bus::problems(&link.context, &config.name).await.map_err(chain)?;
+async fn streams(config: &Config, link: &Link) -> Result<String, String> {
+    let problems = Bus::problems(&link.context, &config.name).await;
+    let problems = problems.map_err(|error| format!("{error:#}"))?;
     if problems.is_empty() {
-        return Ok(format!(
-            "{}, nats-server {}",
-            config.nats_url,
-            link.client().server_info().version
-        ));
+        let server = link.client().server_info();
+        return Ok(format!("nats-server {} at {}", server.version, server.host));
     }
     let todo = format!("run `gateway-svc provision --runner {}`", config.name);
     Err(format!("{todo}\n        {}", problems.join("\n        ")))

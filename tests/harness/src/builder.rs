@@ -334,8 +334,15 @@ pub fn against(url: &str) -> BTreeMap<String, String> {
 fn simulated(folder: &Folder) -> BTreeMap<String, String> {
     let gates = folder.gates().display().to_string();
     let ledger = folder.ledger().display().to_string();
-    let retries = ("CLAUDE_CODE_MAX_RETRIES".to_owned(), "0".to_owned());
-    [("CLAUDE_SIM_DIR".to_owned(), gates), ("CLAUDE_SIM_LEDGER".to_owned(), ledger), retries].into()
+    [
+        ("CLAUDE_SIM_DIR", gates),
+        ("CLAUDE_SIM_LEDGER", ledger),
+        ("CLAUDE_CODE_MAX_RETRIES", "0".to_owned()),
+        // What it logs in with.
+        (KEY, "simulated".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 /// A PATH that has some programs and no other: what a story takes away is not found elsewhere.

@@ -1,6 +1,7 @@
 //! Waiting in a story: for Discord, for claude, for quiet. Each wait has a deadline, and what does not
 //! come is told with all that was said and the end of every log.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -8,6 +9,7 @@ use discord_sim::View;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::builder::Claude;
+use crate::http;
 use crate::ledger::Ledger;
 use crate::processes;
 use crate::world::{PATIENCE, World};
@@ -75,6 +77,67 @@ impl World {
             sleep(LOOK_EVERY).await;
         }
         Ok(())
+    }
+
+    /// Waits until a health page of the runner is as wanted: its status and its text.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become so.
+    pub async fn runner_page_is(
+        &self,
+        path: &str,
+        what: &str,
+        holds: impl Fn((u16, String)) -> bool,
+    ) -> Result<()> {
+        let address = self.stack.lock().await.runner_health();
+        self.page_is(address, path, what, holds).await
+    }
+
+    /// Waits until a health page of the gateway is as wanted.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become so.
+    pub async fn gateway_page_is(
+        &self,
+        path: &str,
+        what: &str,
+        holds: impl Fn((u16, String)) -> bool,
+    ) -> Result<()> {
+        let address = self.stack.lock().await.gateway_health();
+        self.page_is(address, path, what, holds).await
+    }
+
+    async fn page_is(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        what: &str,
+        holds: impl Fn((u16, String)) -> bool,
+    ) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let page = http::get(address, path).await;
+            let said = format!("{page:?}");
+            if page.is_ok_and(&holds) {
+                return Ok(());
+            }
+            if end < Instant::now() {
+                return Err(self.fail(anyhow!("{path} does not say {what}: {said}")).await);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until a log says something, by the name of its program.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub async fn logs(&self, name: &str, text: &str) -> Result<()> {
+        self.until(&format!("{text:?} in the log of {name}"), || self.log(name).contains(text))
+            .await
     }
 
     /// Waits until no claude, keeper or tmux is left.

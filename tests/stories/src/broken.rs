@@ -9,7 +9,9 @@ use harness::{Claude, Content, World};
 
 /// What a person is told when this program is claude.
 async fn told_with(program: &str) -> Result<String> {
-    let world = World::builder().claude(Claude::Program(program.into())).start().await?;
+    let claude = Claude::Program(program.into());
+    let world = World::builder().claude(claude).without_runner().start().await?;
+    world.launch_runner().await?;
     let question = world.say("hello")?;
     question.is_seen().await?;
     let reason = question.failure().await?;
@@ -17,6 +19,12 @@ async fn told_with(program: &str) -> Result<String> {
     let log = world.log("runner-svc");
     assert!(log.contains(&format!("`{program}`")), "the log does not say so: {log}");
     Ok(reason)
+}
+
+/// The runner's `/readyz` says what is wrong, as `doctor` does.
+async fn says_why(world: &World, why: &str) -> Result<()> {
+    let says = |(status, page): (u16, String)| status == 503 && page.contains(why);
+    world.runner_page_is("/readyz", why, says).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +57,9 @@ async fn what_claude_complains_of_is_told() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claude_that_is_not_logged_in_is_told() -> Result<()> {
-    let world = World::builder().claude(Claude::LoggedOut).start().await?;
+    let world = World::builder().claude(Claude::LoggedOut).without_runner().start().await?;
+    world.launch_runner().await?;
+    says_why(&world, "claude's login: none was found").await?;
     let reason = world.say("hello")?.failure().await?;
     assert!(reason.contains("Not logged in"), "{reason}");
     Ok(())
@@ -104,8 +114,7 @@ async fn a_host_without_tmux_says_so() -> Result<()> {
     let reason = world.say("hello")?.failure().await?;
     assert!(reason.contains("tmux does not start"), "{reason}");
     assert!(world.log("runner-svc").contains("tmux does not start"));
-    assert_eq!(world.runner_page("/readyz").await?.0, 503);
-    Ok(())
+    says_why(&world, "tmux: tmux does not start").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +128,5 @@ async fn a_host_with_an_old_tmux_says_so() -> Result<()> {
     world.launch_runner().await?;
     let reason = world.say("hello")?.failure().await?;
     assert!(reason.contains("tmux 2.9") && reason.contains("oldest"), "{reason}");
-    let (status, page) = world.runner_page("/readyz").await?;
-    assert!(status == 503 && page.contains("tmux 2.9"), "{page}");
-    Ok(())
+    says_why(&world, "tmux 2.9").await
 }
