@@ -8,6 +8,8 @@
 //! It never starts claude while an older one of its thread may live, and never acks before it wrote
 //! or read a terminal record. Leaving at shutdown leaves claude at work in its keeper.
 
+mod ask;
+mod ending;
 mod follow;
 
 use std::path::PathBuf;
@@ -15,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use backon::{ExponentialBuilder, Retryable};
 use schemas::ids::OwnerToken;
 use schemas::record::{INLINE_MAX, Outcome, Record, State, Text};
 use schemas::request::Request;
@@ -24,22 +25,20 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
-use crate::bus::{BusError, Cas, Delivery, Hints};
+use crate::bus::Delivery;
 use crate::claims::{Claim, decide};
 use crate::config::Project;
 use crate::held::{Ended, HELD, Held, Prompt, RESULT};
 use crate::host::Host;
-use crate::spool::{Closing, Graces, KeeperState, Spool, SpoolError};
+use crate::spool::{Closing, KeeperState, Spool, SpoolError};
 use crate::verdict::{self, After, failed};
 use crate::worktree::{Site, Workplace};
+use ask::{cas, patiently, record, stopped_by};
+use ending::{end, stop, sweep};
 use follow::{Follow, Followed};
 
-/// The longest pause while NATS or the disk is away.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// The pause before the second attempt; each later one waits that much longer.
 const PAUSE_AGAIN: Duration = Duration::from_secs(1);
-/// How long claude has to end once it has answered. Its transcript is written by then.
-const GRACES: Graces = Graces { close: Duration::from_secs(5), kill: schemas::streams::KILL_GRACE };
 /// The number of the first line that claude is told.
 const FIRST_SEQ: u32 = crate::spool::FIRST_SEQ;
 
@@ -478,104 +477,4 @@ fn read_json<T: serde::de::DeserializeOwned>(spool: &Spool, name: &str) -> Resul
     let Some(bytes) = spool.read_file(name).map_err(trouble)? else { return Ok(None) };
     let read = serde_json::from_slice(&bytes).with_context(|| format!("cannot read {name}"));
     Ok(Some(read?))
-}
-
-/// Asks NATS until it answers, or until the runner is to end.
-async fn patiently<T, F>(host: &Host, ask: impl FnMut() -> F) -> Result<T>
-where
-    F: Future<Output = Result<T, BusError>>,
-{
-    let pauses =
-        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
-    let asking = ask.retry(pauses).when(|error| matches!(error, BusError::Request { .. })).notify(
-        |error, pause| {
-            tracing::warn!(error = ?error, pause_ms = pause.as_millis(), "trying again");
-        },
-    );
-    // Boxed: what asks NATS is large, and every attempt would carry it.
-    match host.stop.run_until_cancelled(Box::pin(asking)).await {
-        Some(answer) => answer.map_err(trouble),
-        None => Err(Left::Stopping),
-    }
-}
-
-/// Listens for decisions about a run.
-async fn hints(host: &Host, key: &RunKey) -> Result<Hints> {
-    let listen = || {
-        let (bus, key) = (host.bus.clone(), key.clone());
-        async move { bus.control_hints(&key).await }
-    };
-    patiently(host, listen).await
-}
-
-/// Who asked for a stop, if somebody did.
-async fn stopped_by(host: &Host, held: &Held) -> Result<Option<String>> {
-    let (key, generation) = (held.key(), held.record.generation);
-    let read = || {
-        let (bus, key) = (host.bus.clone(), key.clone());
-        async move { bus.controls(&key, generation).await }
-    };
-    let controls = patiently(host, read).await?;
-    Ok(controls.and_then(|controls| controls.stop().map(str::to_owned)))
-}
-
-/// Reads a record and its revision.
-async fn record(host: &Host, key: &RunKey) -> Result<Option<(Record, u64)>> {
-    let read = || {
-        let (bus, key) = (host.bus.clone(), key.clone());
-        async move { bus.record(&key).await }
-    };
-    patiently(host, read).await
-}
-
-/// Writes a record until it is known to stand or to be lost.
-async fn cas(host: &Host, key: &RunKey, record: &Record, over: u64) -> Result<u64> {
-    let write = || {
-        let (bus, key, record) = (host.bus.clone(), key.clone(), record.clone());
-        async move { bus.cas(&key, &record, over).await }
-    };
-    match patiently(host, write).await? {
-        Cas::Won(revision) => Ok(revision),
-        Cas::Lost => Err(Left::TakenOver),
-    }
-}
-
-/// Ends a claude that has answered: stdin, TERM, KILL. Returns when nothing of it is left.
-async fn end(host: &Host, spool: &Spool) -> Result<()> {
-    let seq = next_seq(spool)?;
-    on_disk(|| spool.put_end(seq, GRACES))?;
-    gone(host, spool).await
-}
-
-/// Ends a claude that is not to answer any more: TERM, so that its session can be resumed, KILL.
-async fn stop(host: &Host, spool: &Spool) -> Result<()> {
-    let seq = next_seq(spool)?;
-    on_disk(|| spool.put_kill(seq, GRACES))?;
-    gone(host, spool).await
-}
-
-/// Waits until the exit record stands or nobody is left to write one.
-async fn gone(host: &Host, spool: &Spool) -> Result<()> {
-    let changes = host.watcher.watch(spool.dir()).map_err(trouble)?;
-    loop {
-        if spool.exit().map_err(trouble)?.is_some() {
-            return Ok(());
-        }
-        if spool.state().map_err(trouble)? != KeeperState::Alive {
-            let Closing::Closed = spool.close_if_dead().map_err(trouble)? else { continue };
-            return Ok(());
-        }
-        host.changed(&changes).await?;
-    }
-}
-
-fn next_seq(spool: &Spool) -> Result<u32> {
-    let entries = spool.entries().map_err(trouble)?;
-    Ok(entries.last().map_or(FIRST_SEQ, |last| last.seq + 1))
-}
-
-/// Removes a spool whose claude is gone for good.
-async fn sweep(host: &Host, spool: Spool) -> Result<()> {
-    gone(host, &spool).await?;
-    on_disk(|| spool.remove())
 }

@@ -11,7 +11,9 @@ use schemas::record::{Record, State};
 use schemas::streams::{KILL_GRACE, RENEW};
 use tokio::time::Instant;
 
-use super::{Left, Result, Work, cas, hints, on_disk, stopped_by, trouble};
+use super::ask::{cas, hints, stopped_by};
+use super::ending::{GRACES, next_seq};
+use super::{Left, Result, Work, on_disk, trouble};
 use crate::bus::Hints;
 use crate::claude::told::{self, Told};
 use crate::claude::{Event, LineState, Progress, TurnResult};
@@ -125,7 +127,7 @@ impl<'a> Follow<'a> {
             spool,
             changes,
             progress,
-            next_seq: super::next_seq(spool)?,
+            next_seq: next_seq(spool)?,
             journal: spool.journal(0),
             renew_at: Instant::now() + RENEW,
             keeper_by: Instant::now() + KEEPER_MAX,
@@ -188,7 +190,7 @@ impl<'a> Follow<'a> {
             && stopping.kill_at <= Instant::now()
             && !std::mem::replace(&mut stopping.killed, true)
         {
-            on_disk(|| self.spool.put_kill(self.next_seq, super::GRACES))?;
+            on_disk(|| self.spool.put_kill(self.next_seq, GRACES))?;
             self.next_seq += 1;
         }
         Ok(())
