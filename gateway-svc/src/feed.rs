@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::bus::{Bus, BusError, Delivery, Fed};
+use crate::crash;
 use crate::render;
 use crate::signals::Signals;
 use crate::store::{Folded, Store, StoreError};
@@ -58,6 +59,9 @@ impl Folder {
         now_ms: i64,
     ) -> Result<(), FoldError> {
         let answer = self.answer(key, record).await?;
+        if record.outcome().is_some() {
+            crash::point("feed.answer");
+        }
         let rows = |place: &render::Place| match record.outcome() {
             Some(outcome) => render::ended(place, outcome, &answer),
             None => record
@@ -127,9 +131,15 @@ async fn take(folder: &Folder, delivery: &Delivery) {
     };
     let span = tracing::info_span!("fold", otel.kind = "consumer", run.id = %key.run);
     set_parent(&span, record.trace.as_deref());
+    crash::point("feed.got");
     async {
         match folder.fold(&key, &record, now_ms()).await {
-            Ok(()) => done(delivery).await,
+            Ok(()) => {
+                if record.outcome().is_some() {
+                    crash::point("feed.folded");
+                }
+                done(delivery).await;
+            }
             Err(error) => tracing::warn!(error = ?error, "a record waits to be folded"),
         }
     }

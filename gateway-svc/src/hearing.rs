@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use crate::crash;
 use crate::discord::{Discord, DiscordError, Event, HISTORY_MAX, is_discords};
 use crate::intake::{Heard, TEXT_FILE_MAX, Verdict, judge, prompt};
 use crate::orders::Orders;
@@ -154,6 +155,7 @@ impl Hearing {
         let rows = line.map(|line| render::told(heard, "refused", line)).unwrap_or_default();
         let asked = (heard.channel, heard.id);
         if self.store.decline(asked, spot.channel, &project.name, &rows, now_ms()).await? {
+            crash::point("decline.stored");
             tracing::info!(message = %heard.id, refused = line.is_some(), "is no run");
             self.signals.stored();
         }
@@ -178,7 +180,9 @@ impl Hearing {
             trace: traceparent(&Span::current()),
         };
         let rows = render::accepted(heard, spot.thread.is_none());
+        crash::point("accept.heard");
         if self.store.accept(&new, &rows, now_ms()).await? {
+            crash::point("accept.stored");
             tracing::info!(run = %new.run, project = %new.project, "accepted");
             self.signals.stored();
         }
@@ -273,7 +277,9 @@ impl Hearing {
 
     async fn open_gate(&self, thread: ChannelId) -> anyhow::Result<()> {
         let thread: ThreadId = thread.get().to_string().parse()?;
+        crash::point("gate.read");
         self.store.open_gate(thread, now_ms()).await?;
+        crash::point("gate.opened");
         self.signals.released.notify_one();
         Ok(())
     }
@@ -350,6 +356,7 @@ impl Hearing {
             let own: MessageId = channel.get().to_string().parse()?;
             let read_to = newest.unwrap_or(own);
             self.store.read_channel(Cursor { place: channel, read_to }).await?;
+            crash::point("read.mapped");
             read_to
         };
         let cursor = Cursor { place: channel, read_to };
@@ -376,6 +383,7 @@ impl Hearing {
                 self.try_hear(heard).await?;
             }
             let Some(last) = page.last() else { return Ok(()) };
+            crash::point("read.stored");
             let settled = now_ms() - BEHIND_MS;
             let safe = page.iter().rev().find(|heard| heard.id.created_at_ms() <= settled);
             if let Some(safe) = safe {

@@ -7,6 +7,7 @@ mod app;
 mod bus;
 mod commands;
 mod config;
+mod crash;
 mod discord;
 mod doctor;
 mod feed;
@@ -100,6 +101,8 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
         Command::Serve => {
             let config = config::Config::load(cli.config, &env)?;
             let _telemetry = telemetry::start("gateway-svc");
+            let crash_at = env.get(platform::crash::VARIABLE).map(String::as_str);
+            platform::crash::arm(crash_at, crash::POINTS).map_err(anyhow::Error::from)?;
             let stop = CancellationToken::new();
             let service = app::serve(config, stop.clone());
             Ok(runtime()?.block_on(shutdown::run_until_signalled(stop, service))?)

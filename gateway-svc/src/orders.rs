@@ -12,6 +12,7 @@ use schemas::ids::{ChannelId, RunId, ThreadId};
 use schemas::request::Author;
 
 use crate::commands::{Done, Order, Press, STOP_EMOJI};
+use crate::crash;
 use crate::discord::{Discord, Pressed, Reacted};
 use crate::intake::Heard;
 use crate::outbox::Row;
@@ -58,6 +59,7 @@ impl Orders {
             rows
         };
         let done = self.store.order(&ordered, rows, now_ms()).await?;
+        crash::point("order.stored");
         tracing::info!(%thread, ?order, ?done, "an order");
         self.signals.stored();
         Ok(())

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::crash;
 use crate::discord::{Discord, DiscordError, Post};
 use crate::nonce::nonce;
 use crate::outbox::{Action, Row};
@@ -106,9 +107,11 @@ async fn thread(
     lease: Lease,
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
+    crash::point("post.leased");
     while !stop.is_cancelled() {
         let now = now_ms();
         let Some(due) = store.next_row(&lease, now, now + millis(LEASE)).await? else { break };
+        crash::point("post.noted");
         let doing = async {
             match found(&store, &discord, &due, now).await? {
                 Some(message) => Ok(Some(message)),
@@ -187,7 +190,10 @@ async fn settle(
     let error = match done {
         Some(Ok(message)) => {
             readiness.ready("posting");
-            return store.sent(name, message, now_ms()).await;
+            crash::point("post.sent");
+            store.sent(name, message, now_ms()).await?;
+            crash::point("post.stored");
+            return Ok(());
         }
         Some(Err(error)) => error.to_string_with_fate(&due.row),
         None => ("it took too long".to_owned(), Fate::Again),
@@ -211,7 +217,10 @@ async fn settle(
         }
         Fate::Never => {
             tracing::error!(row = %name, why, "cannot be posted");
-            store.give_up(lease.thread, name, &why, plainer(&due.row), now_ms()).await
+            crash::point("post.refused");
+            store.give_up(lease.thread, name, &why, plainer(&due.row), now_ms()).await?;
+            crash::point("post.given_up");
+            Ok(())
         }
     }
 }

@@ -12,6 +12,7 @@ use schemas::presence::Presence;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::crash;
 use crate::routes::Routes;
 use crate::signals::Signals;
 use crate::store::{Ownership, Store};
@@ -59,6 +60,7 @@ async fn seen(
     for project in presence.projects.iter().filter(|project| routes.has(project)) {
         match store.claim_project(project, presence, now_ms()).await {
             Ok(Ownership::New) => {
+                crash::point("owner.stored");
                 tracing::info!(%project, runner = %presence.runner, "has an owner");
                 signals.released.notify_one();
             }

@@ -13,6 +13,7 @@ use schemas::streams::{Place, WorkSubject};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::crash;
 use crate::feed::Folder;
 use crate::signals::Signals;
 use crate::store::{Released, Store};
@@ -72,9 +73,12 @@ async fn one(store: &Store, bus: &Bus, folder: &Folder, released: &Released) -> 
         run: request.run.clone(),
         generation: request.generation,
     };
+    crash::point("publish.read");
     bus.publish(&subject, request, released.trace.as_deref()).await?;
+    crash::point("publish.sent");
     if let Some(controls) = store.controls(&key, request.generation).await? {
         bus.control(&key, &controls).await?;
+        crash::point("publish.controlled");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod crash;
 pub mod doctor;
 pub mod health;
 pub mod nats;

@@ -28,6 +28,7 @@ use tracing::Instrument;
 use crate::bus::Delivery;
 use crate::claims::{Claim, decide};
 use crate::config::Project;
+use crate::crash;
 use crate::held::{Ended, HELD, Held, Prompt, RESULT};
 use crate::host::Host;
 use crate::spool::{Closing, KeeperState, Spool, SpoolError};
@@ -153,7 +154,9 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result
             let record = host.claimed(&request, attempt, trace.clone());
             let since_ms = platform::clock::now_ms();
             let held = Held { request, record, prompt, since_ms, trace };
+            crash::point("claim.fetched");
             let revision = cas(host, &held.key(), &held.record, over).await?;
+            crash::point("claim.written");
             let work =
                 Work { host: Arc::clone(host), held, revision, delivery: Some(delivery), again };
             work.start().await
@@ -169,6 +172,7 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<(
     let key = held.key();
     let _alone = host.live.enter(held.request.thread).await;
     let read = record(host, &key).await?;
+    crash::point("adopt.read");
     let revision = match read {
         Some((record, revision)) if record.owner == held.record.owner => {
             if record.outcome().is_some() {
@@ -183,7 +187,11 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<(
             sweep(host, spool).await?;
             return Err(Left::TakenOver);
         }
-        None => cas(host, &key, &held.record, 0).await?,
+        None => {
+            let revision = cas(host, &key, &held.record, 0).await?;
+            crash::point("adopt.rewritten");
+            revision
+        }
     };
     tracing::info!(run = %key.run, "adopted");
     Work { host: Arc::clone(host), held, revision, delivery: None, again }.resume(spool).await
@@ -226,6 +234,7 @@ impl Work {
         let owner = self.held.record.owner.to_string();
         let make = || Spool::create(&self.host.spools, &owner, &spec, &[(HELD, &held)]);
         let spool = on_disk(make)?;
+        crash::point("claim.spooled");
         self.open(&spool).await?;
         Ok(spool)
     }
@@ -259,6 +268,7 @@ impl Work {
     async fn open(&self, spool: &Spool) -> Result<(), Refused> {
         let line = self.held.line(&self.held.prompt);
         on_disk(|| spool.put_line(FIRST_SEQ, &line))?;
+        crash::point("claim.told");
         let name = session_name(&self.held);
         let tmux = &self.host.tmux;
         let opened = match tmux.version().await {
@@ -276,6 +286,7 @@ impl Work {
                 self.host.config.name
             )));
         }
+        crash::point("claim.started");
         tracing::info!(attach = tmux.attach_line(&name), "claude starts");
         Ok(())
     }
@@ -300,7 +311,9 @@ impl Work {
                 Ok(Next::Over(state)) => {
                     let ended = Ended { state };
                     let text = serde_json::to_vec(&ended).map_err(trouble)?;
+                    crash::point("finish.seen");
                     on_disk(|| spool.write_file(RESULT, &text))?;
+                    crash::point("finish.kept");
                     return self.finish(spool, &ended.state).await;
                 }
                 Ok(Next::Again { echoed }) => match self.again(spool, echoed).await {
@@ -354,10 +367,13 @@ impl Work {
             quiet_since_ms: None,
             ..last
         };
+        crash::point("again.died");
         self.revision = cas(&self.host, &self.held.key(), &next, self.revision).await?;
+        crash::point("again.written");
         self.held.prompt = self.held.prompt.after(&self.held.request.run, &next, echoed);
         self.held.record = next;
         sweep(&self.host, dead).await?;
+        crash::point("again.swept");
         self.spawn().await
     }
 
@@ -365,11 +381,15 @@ impl Work {
     async fn finish(mut self, spool: Spool, state: &State) -> Result<()> {
         self.tell(state).await?;
         end(&self.host, &spool).await?;
+        crash::point("finish.ended");
         let name = session_name(&self.held);
         if let Err(error) = self.host.tmux.kill_session(&name).await {
             tracing::debug!(%error, "the tmux session stays");
         }
-        sweep(&self.host, spool).await
+        crash::point("finish.closed");
+        sweep(&self.host, spool).await?;
+        crash::point("finish.swept");
+        Ok(())
     }
 
     /// Writes the terminal record, then acks.
@@ -377,6 +397,7 @@ impl Work {
         let state = self.stored(state).await?;
         let record = Record { state, ..self.held.record.clone() };
         self.revision = cas(&self.host, &self.held.key(), &record, self.revision).await?;
+        crash::point("finish.written");
         self.held.record = record;
         while let Ok(newer) = self.again.try_recv() {
             self.delivery = Some(newer);
@@ -384,6 +405,7 @@ impl Work {
         if let Some(delivery) = &self.delivery {
             delivery.done().await;
         }
+        crash::point("finish.acked");
         let run = &self.held.request.run;
         match self.held.record.outcome() {
             Some(Outcome::Failed { why, .. }) => tracing::warn!(%run, why, "failed"),
@@ -409,6 +431,7 @@ impl Work {
                 async move { bus.put_text(&project, &text).await }
             };
             let digest = patiently(&self.host, put).await?;
+            crash::point("finish.filed");
             *answer = Text::File { digest, bytes: text.len() as u64 };
         }
         Ok(state)

@@ -228,6 +228,7 @@ mod tests {
             ("NATS_URL", "n"),
             ("AWS_SECRET_ACCESS_KEY", "s"),
             ("HOLDFAST_SPOOL", "other"),
+            ("HOLDFAST_CRASH_AT", "claim.fetched"),
         ]);
         let mut settings = settings();
         settings.env =
@@ -253,6 +254,7 @@ mod tests {
             ("LC_ALL", "C"),
             ("ANTHROPIC_API_KEY", "k"),
             ("DISCORD_TOKEN", "t"),
+            ("HOLDFAST_CRASH_AT", "claim.fetched"),
             ("TMUX", "x"),
         ]);
         assert_eq!(for_tmux(&runner), env(&[("LC_ALL", "C"), ("PATH", "/bin")]));

@@ -11,6 +11,7 @@ mod claims;
 mod claude;
 mod command;
 mod config;
+mod crash;
 mod doctor;
 mod held;
 mod host;
@@ -25,7 +26,7 @@ mod watch;
 mod worktree;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -140,6 +141,8 @@ fn with_config(
 
 fn serve(config: config::Config, env: Env) -> anyhow::Result<ExitCode> {
     let _telemetry = telemetry::start("runner-svc");
+    let crash_at = env.get(OsStr::new(platform::crash::VARIABLE)).and_then(|at| at.to_str());
+    platform::crash::arm(crash_at, crash::POINTS)?;
     let stop = CancellationToken::new();
     let service = app::serve(config, env, stop.clone());
     runtime()?.block_on(shutdown::run_until_signalled(stop, service))

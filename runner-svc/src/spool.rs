@@ -144,6 +144,7 @@ impl Spool {
             return Err(unwritable(ErrorKind::AlreadyExists.into()));
         }
         content.write(&made, files).map_err(unwritable)?;
+        crate::crash::point("spool.made");
         fs::rename(&made, &dir).map_err(unwritable)?;
         sync_dir(root).map_err(unwritable)?;
         Ok(Spool { dir })
@@ -388,7 +389,9 @@ impl Spool {
     /// [`SpoolError::Unwritable`]. A spool that is not there is no error.
     pub(crate) fn remove(self) -> Result<(), SpoolError> {
         let hidden = self.dir.with_file_name(format!(".{}.gone", self.name()));
-        match fs::rename(&self.dir, &hidden).and_then(|()| fs::remove_dir_all(&hidden)) {
+        let renamed = fs::rename(&self.dir, &hidden);
+        crate::crash::point("spool.hidden");
+        match renamed.and_then(|()| fs::remove_dir_all(&hidden)) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(source) => Err(SpoolError::Unwritable { path: self.dir, source }),

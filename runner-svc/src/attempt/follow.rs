@@ -17,6 +17,7 @@ use super::{Left, Result, Work, on_disk, trouble};
 use crate::bus::Hints;
 use crate::claude::told::{self, Told};
 use crate::claude::{Event, LineState, Progress, TurnResult};
+use crate::crash;
 use crate::spool::{Ending, EntryKind, Journal, KeeperState, Line, Spool, Subscription};
 use crate::verdict::Death;
 
@@ -182,6 +183,7 @@ impl<'a> Follow<'a> {
             if !std::mem::replace(&mut self.interrupted, true) {
                 tracing::info!(run = %self.work.held.request.run, "is stopped");
                 self.tell(&told::interrupt(STOP))?;
+                crash::point("stop.told");
             }
             let kill_at = Instant::now() + KILL_GRACE;
             self.stopping = Some(Stopping { why, kill_at, killed: false });
@@ -311,7 +313,9 @@ impl<'a> Follow<'a> {
             return Ok(());
         }
         let record = Record { state: State::Running, ..work.held.record.clone() };
+        crash::point("follow.seen");
         work.revision = cas(&work.host, &work.held.key(), &record, work.revision).await?;
+        crash::point("follow.running");
         work.held.record = record;
         Ok(())
     }

@@ -1,0 +1,37 @@
+//! The points at which the gateway can be told to die: one between any two durable steps.
+//!
+//! A list of names and nothing else; `platform::crash` does the dying. `tests/tidy.rs` holds the
+//! list to the code, and each name to a story.
+
+pub(crate) use platform::crash::point;
+
+/// Every point, in the order in which a message passes them.
+pub(crate) const POINTS: &[&str] = &[
+    // Rule 1: a message is judged once.
+    "read.mapped",
+    "read.stored",
+    "accept.heard",
+    "accept.stored",
+    "decline.stored",
+    "order.stored",
+    // Rule 2: a thread that was read is released.
+    "gate.read",
+    "gate.opened",
+    // Rule 6: the first runner becomes the owner.
+    "owner.stored",
+    // Rule 3: what is released is published.
+    "publish.read",
+    "publish.sent",
+    "publish.controlled",
+    // Rule 7: a record is folded, then acknowledged.
+    "feed.got",
+    "feed.answer",
+    "feed.folded",
+    // Rule 10: a row is done once.
+    "post.leased",
+    "post.noted",
+    "post.sent",
+    "post.stored",
+    "post.refused",
+    "post.given_up",
+];

@@ -1,0 +1,38 @@
+//! The points at which the runner can be told to die: one between any two durable steps.
+//!
+//! A list of names and nothing else; `platform::crash` does the dying. `tests/tidy.rs` holds the
+//! list to the code, and each name to a story. The keeper has none: its own tests kill it.
+
+pub(crate) use platform::crash::point;
+
+/// Every point, in the order in which a run passes them.
+pub(crate) const POINTS: &[&str] = &[
+    // Rule 4: a run is claimed, and claude started.
+    "claim.fetched",
+    "claim.written",
+    "spool.made",
+    "claim.spooled",
+    "claim.told",
+    "claim.started",
+    "follow.seen",
+    "follow.running",
+    // Rule 5: what an earlier life left is adopted.
+    "adopt.read",
+    "adopt.rewritten",
+    // Rule 9: claude died, and is started again.
+    "again.died",
+    "again.written",
+    "again.swept",
+    // Rule 12: claude is told to stop.
+    "stop.told",
+    // Rule 8: a run ends.
+    "finish.seen",
+    "finish.kept",
+    "finish.filed",
+    "finish.written",
+    "finish.acked",
+    "finish.ended",
+    "finish.closed",
+    "spool.hidden",
+    "finish.swept",
+];
