@@ -165,18 +165,21 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result
 }
 
 async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<()> {
-    let Some((held, again)) = held else {
+    let Some((held, mut again)) = held else {
         stop(host, &spool).await?;
         return sweep(host, spool).await;
     };
     let key = held.key();
-    let _alone = host.live.enter(held.request.thread).await;
+    let alone = host.live.enter(held.request.thread).await;
     let read = record(host, &key).await?;
     crash::point("adopt.read");
     let revision = match read {
         Some((record, revision)) if record.owner == held.record.owner => {
             if record.outcome().is_some() {
                 tracing::info!(run = %key.run, "has its outcome already");
+                if let Some(delivery) = last(&mut again) {
+                    delivery.done().await;
+                }
                 end(host, &spool).await?;
                 return sweep(host, spool).await;
             }
@@ -185,7 +188,10 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<(
         Some(_) => {
             stop(host, &spool).await?;
             sweep(host, spool).await?;
-            return Err(Left::TakenOver);
+            let Some(delivery) = last(&mut again) else { return Err(Left::TakenOver) };
+            // It came for whatever the record says by now, and not for what lay in this spool.
+            drop((again, alone));
+            return Box::pin(claim(host, held.request, delivery)).await;
         }
         None => {
             let revision = cas(host, &key, &held.record, 0).await?;
@@ -399,9 +405,7 @@ impl Work {
         self.revision = cas(&self.host, &self.held.key(), &record, self.revision).await?;
         crash::point("finish.written");
         self.held.record = record;
-        while let Ok(newer) = self.again.try_recv() {
-            self.delivery = Some(newer);
-        }
+        self.delivery = last(&mut self.again).or(self.delivery.take());
         if let Some(delivery) = &self.delivery {
             delivery.done().await;
         }
@@ -436,6 +440,13 @@ impl Work {
         }
         Ok(state)
     }
+}
+
+/// The newest delivery that came for an attempt, which takes no more of them: each later one is
+/// looked at by itself and finds what the record says.
+fn last(again: &mut mpsc::Receiver<Delivery>) -> Option<Delivery> {
+    again.close();
+    std::iter::from_fn(|| again.try_recv().ok()).last()
 }
 
 /// What comes after one claude.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use schemas::ids::{Generation, RunId, ThreadId};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::bus::Delivery;
@@ -38,11 +39,12 @@ impl Live {
         let mut runs = lock(&self.runs);
         runs.retain(|_, attempt| !attempt.is_closed());
         match runs.get(&(run.clone(), generation)) {
-            Some(attempt) => {
+            Some(attempt) => match attempt.try_send(delivery) {
                 // A full queue holds newer handles than it needs.
-                let _ = attempt.try_send(delivery);
-                None
-            }
+                Ok(()) | Err(TrySendError::Full(_)) => None,
+                // It takes no more: the delivery is looked at by itself.
+                Err(TrySendError::Closed(delivery)) => Some(delivery),
+            },
             None => Some(delivery),
         }
     }
