@@ -328,6 +328,37 @@ fn the_schemas_are_current() {
 }
 
 #[test]
+fn every_crash_point_is_listed_passed_once_and_has_a_story() {
+    let stories: String = rust_files()
+        .filter(|file| file.path.starts_with("tests/stories/src/points"))
+        .flat_map(|file| quoted(&file.text, "\""))
+        .map(|name| format!(" {} ", name.split(':').next().unwrap_or(name)))
+        .collect();
+    for service in ["gateway-svc", "runner-svc"] {
+        let list = format!("{service}/src/crash.rs");
+        let inside = |file: &&Tracked| file.path.starts_with(&format!("{service}/src/"));
+        let (lists, code): (Vec<_>, Vec<_>) =
+            rust_files().filter(inside).partition(|file| file.path == list);
+        let mut listed: Vec<&str> =
+            lists.iter().flat_map(|file| quoted(&file.text, "    \"")).collect();
+        let mut passed: Vec<&str> =
+            code.iter().flat_map(|file| quoted(&file.text, "crash::point(\"")).collect();
+        listed.sort_unstable();
+        passed.sort_unstable();
+        assert!(!listed.is_empty(), "{list} has no names");
+        assert_eq!(
+            listed, passed,
+            "{list} names each point of the code, which is passed in one place"
+        );
+        let untold = listed.into_iter().filter(|name| !stories.contains(&format!(" {name} ")));
+        expect_none(
+            &untold.map(str::to_owned).collect::<Vec<_>>(),
+            "a point without a story proves nothing: tests/stories/src/points/",
+        );
+    }
+}
+
+#[test]
 fn the_rules_find_what_they_look_for() {
     assert!(names("use serenity::all::Http;", "serenity"));
     assert!(names("    let http = serenity::http::Http::new(token);", "serenity"));
@@ -433,6 +464,12 @@ fn names(line: &str, name: &str) -> bool {
         let is_import = before.ends_with("use ") && !after.starts_with(is_word);
         begins && (is_path || is_import)
     })
+}
+
+/// What stands in the code of a file between this beginning and the next quotation mark.
+fn quoted<'a>(text: &'a str, beginning: &'a str) -> impl Iterator<Item = &'a str> {
+    let after = move |(_, line): (usize, &'a str)| line.split(beginning).skip(1);
+    code_lines(text).flat_map(after).filter_map(|rest| rest.split('"').next())
 }
 
 /// The names of the dependencies of every kind in a manifest.

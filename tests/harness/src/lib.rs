@@ -17,6 +17,7 @@
 //! | file | what |
 //! |---|---|
 //! | `world.rs`, `builder.rs`, `question.rs`, `waiting.rs`, `parts.rs`, `ledger.rs` | what a story says, sees and breaks |
+//! | `dying.rs`, `jetstream.rs` | services that kill themselves at a point, and the streams as they are |
 //! | `ending.rs` | what a story must not leave behind |
 //! | `stack.rs`, `settings.rs`, `nats.rs` | the three servers, and the configuration written for them |
 //! | `service.rs`, `sweeper.rs`, `processes.rs` | one child; who ends all children when we are killed; who is still there |
@@ -26,9 +27,11 @@
 //! beyond those it is told of, talks to loopback alone, and writes only into its own folder.
 
 pub mod builder;
+mod dying;
 mod ending;
 mod folder;
 pub mod http;
+mod jetstream;
 mod ledger;
 mod nats;
 mod parts;

@@ -61,18 +61,25 @@ impl Plan {
 #[derive(Debug)]
 pub struct Service {
     plan: Plan,
+    /// What its next start has in its environment besides, and no later one.
+    once: Environment,
     child: Option<Child>,
 }
 
 impl Service {
     /// A program that does not run yet.
     pub fn new(plan: Plan) -> Self {
-        Self { plan, child: None }
+        Self { plan, once: Environment::new(), child: None }
     }
 
     /// How it is started; a change counts from the next start.
     pub fn plan_mut(&mut self) -> &mut Plan {
         &mut self.plan
+    }
+
+    /// Sets a variable of its environment for the next start alone.
+    pub fn once(&mut self, name: &str, value: impl Into<OsString>) {
+        self.once.insert(name.into(), value.into());
     }
 
     /// What people call it.
@@ -89,7 +96,7 @@ impl Service {
         if self.is_running() {
             bail!("{} runs already", self.plan.name);
         }
-        let started = self.plan.command()?.spawn();
+        let started = self.plan.command()?.envs(std::mem::take(&mut self.once)).spawn();
         let child =
             started.with_context(|| format!("cannot start {}", self.plan.program.display()))?;
         let pid = child.id();

@@ -188,6 +188,11 @@ impl Stack {
         Ok(())
     }
 
+    /// What the runner is called.
+    pub(crate) fn runner_name(&self) -> &str {
+        &self.runner_name
+    }
+
     /// Starts the gateway and waits until it is ready.
     ///
     /// # Errors

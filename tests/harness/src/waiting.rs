@@ -15,7 +15,7 @@ use crate::processes;
 use crate::world::{PATIENCE, World};
 
 /// How often that is looked at which nothing tells of: files, processes.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl World {
     /// Waits for something in Discord.

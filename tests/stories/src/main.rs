@@ -12,6 +12,7 @@ mod ending;
 mod kills;
 mod long;
 mod order;
+mod points;
 mod posting;
 mod refused;
 mod restarts;
