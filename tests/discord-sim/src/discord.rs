@@ -68,6 +68,11 @@ impl Discord {
         self.hub.act(|guild| guild.ensure_user(name))
     }
 
+    /// Another bot of this name, which joins now unless already there.
+    pub fn other_bot(&self, name: &str) -> UserId {
+        self.hub.act(|guild| guild.ensure_member(name, true))
+    }
+
     /// The person of this name with these roles, by name; both are made as needed.
     pub fn user_with_roles(&self, name: &str, roles: &[&str]) -> UserId {
         self.hub.act(|guild| {

@@ -108,7 +108,7 @@ pub enum ApiError {
         /// The sentence beside it.
         says: String,
     },
-    /// 50083: an edit or a reaction in an archived thread.
+    /// 50083: an edit or a reaction in an archived thread, a message into one that is locked too.
     #[error("Thread is archived")]
     ThreadArchived,
     /// 50109.

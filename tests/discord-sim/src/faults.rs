@@ -15,6 +15,10 @@ pub enum FaultKind {
     StatusBefore(u16),
     /// What was asked happens; the answer is this status.
     StatusAfter(u16),
+    /// Nothing happens; the answer is this status with the HTML of something in between.
+    PageBefore(u16),
+    /// What was asked happens; the answer is 200 with a text that is no JSON.
+    GarbledAfter,
     /// Nothing happens; the answer is this refusal of Discord's.
     Refuse(ApiError),
     /// Nothing happens; the connection is cut.
@@ -23,8 +27,20 @@ pub enum FaultKind {
     CutAfter,
     /// What was asked happens as usual, this much later.
     Delay(Duration),
-    /// Nothing happens; 429 with this time to wait.
+    /// What was asked happens at once; the answer comes this much later.
+    AnswerLate(Duration),
+    /// Nothing happens; 429 with this time to wait. Until it is over the same request is refused.
     RateLimited {
+        /// The time to wait.
+        retry_after: Duration,
+    },
+    /// The same, for all that the bot asks: the global limit.
+    RateLimitedGlobally {
+        /// The time to wait.
+        retry_after: Duration,
+    },
+    /// The same, because of others: the limit of a resource that is shared.
+    RateLimitedByOthers {
         /// The time to wait.
         retry_after: Duration,
     },

@@ -43,6 +43,8 @@ pub struct View<'a> {
     pub gateway: GatewayCounts,
     /// How many faults of the queue are still to come.
     pub faults_left: u32,
+    /// How many requests came before a wait was over that a 429 on command had told of.
+    pub early_requests: u64,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,7 @@ impl Inner {
             requests: &self.requests,
             gateway: self.sessions.counts(),
             faults_left: self.faults.left(),
+            early_requests: self.limits.early,
         }
     }
 

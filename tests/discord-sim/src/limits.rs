@@ -95,15 +95,60 @@ impl Window {
     }
 }
 
+/// Whom a wait on command is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The bot, on one path.
+    User,
+    /// The bot, altogether.
+    Global,
+    /// All who use what one path is about.
+    Shared,
+}
+
+/// A wait that a client was told of on command, and has to keep.
+#[derive(Clone, Debug)]
+struct Told {
+    scope: Scope,
+    method: String,
+    path: String,
+    until_ms: u64,
+}
+
 /// All open windows.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     global: Window,
     windows: HashMap<(Bucket, ChannelId), Window>,
     hidden: HashMap<(Hidden, ChannelId), Window>,
+    told: Vec<Told>,
+    /// How many requests came before a wait was over that their client had been told of.
+    pub(crate) early: u64,
 }
 
 impl Limits {
+    /// Notes that a client was told to wait.
+    pub(crate) fn tell(&mut self, scope: Scope, route: &Route, now_ms: u64, wait_ms: u64) {
+        self.told.retain(|it| now_ms < it.until_ms);
+        if self.told.len() < WINDOWS_MAX {
+            let (method, path) = (route.method.clone(), route.path.clone());
+            self.told.push(Told { scope, method, path, until_ms: now_ms + wait_ms });
+        }
+    }
+
+    /// How long a request is too early, and because of whom; counts it if it is.
+    pub(crate) fn too_early(&mut self, route: &Route, now_ms: u64) -> Option<(Scope, u64)> {
+        if route.is_of_interaction() {
+            return None;
+        }
+        let is_of = |it: &Told| {
+            it.scope == Scope::Global || (it.method == route.method && it.path == route.path)
+        };
+        let told = self.told.iter().find(|it| now_ms < it.until_ms && is_of(it))?;
+        self.early += 1;
+        Some((told.scope, told.until_ms - now_ms))
+    }
+
     /// Counts a request.
     pub(crate) fn take(&mut self, route: &Route, now_ms: u64) -> Verdict {
         if route.is_of_interaction() {
@@ -186,6 +231,19 @@ mod tests {
         assert_eq!(limits.take_hidden(Hidden::OldEdit, here, 0), Err(waits));
         assert_eq!(limits.take_hidden(Hidden::Rename, here, 600_000), Ok(()));
         assert!(is_old(0, OLD_MS + 1) && !is_old(0, OLD_MS));
+    }
+
+    #[test]
+    fn a_wait_on_command_holds_until_it_is_over_and_who_comes_before_is_counted() {
+        let mut limits = Limits::default();
+        let post = Route::of("POST", "/channels/5/messages");
+        let other = Route::of("POST", "/channels/6/messages");
+        limits.tell(Scope::Shared, &post, 0, 1000);
+        assert_eq!(limits.too_early(&post, 400), Some((Scope::Shared, 600)));
+        assert_eq!(limits.too_early(&other, 400), None);
+        limits.tell(Scope::Global, &post, 1000, 1000);
+        assert_eq!(limits.too_early(&other, 1500), Some((Scope::Global, 500)));
+        assert_eq!((limits.too_early(&other, 2000), limits.early), (None, 2));
     }
 
     #[test]

@@ -20,15 +20,15 @@ const SESSION_LIFE_MS: u64 = 180_000;
 pub(crate) const AUTHENTICATION_FAILED: u16 = 4004;
 /// The span of the limit of IDENTIFYs (Discord, "Gateway").
 const STARTS_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
-/// The most rules of events to drop.
-const DROPS_MAX: usize = 100;
+/// The most rules of events that go wrong, and of events that are late.
+const SLIPS_MAX: usize = 100;
 
 /// Something that a connection is told to do, beside sending events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Close with this code.
     Close(u16),
-    /// Cut the connection without a word.
+    /// Cut the connection without a word: what was not sent yet is not sent.
     Cut,
     /// Send op 7.
     Reconnect,
@@ -46,6 +46,8 @@ pub struct GatewayCounts {
     pub identified: u64,
     /// Sessions taken up again by RESUME.
     pub resumed: u64,
+    /// Frames that were sent because of a RESUME.
+    pub replayed: u64,
     /// RESUMEs that were answered with an invalid session.
     pub resumes_refused: u64,
     /// Heartbeats received.
@@ -87,8 +89,20 @@ struct Session {
     orders: Vec<Order>,
 }
 
+/// What goes wrong with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slip {
+    /// Nobody ever gets it, and no number is used.
+    Drop,
+    /// It is sent twice, under two numbers.
+    Repeat,
+    /// It is sent after the event that follows it.
+    Late,
+}
+
 #[derive(Debug)]
-struct DropRule {
+struct SlipRule {
+    slip: Slip,
     name: Option<String>,
     left: u32,
 }
@@ -98,7 +112,8 @@ struct DropRule {
 pub(crate) struct Sessions {
     map: BTreeMap<String, Session>,
     connections: u64,
-    drops: Vec<DropRule>,
+    slips: Vec<SlipRule>,
+    late: Vec<Event>,
     counts: GatewayCounts,
     /// When the current day of IDENTIFYs ends, and how many there were in it.
     starts: (u64, u64),
@@ -113,7 +128,8 @@ impl Default for Sessions {
         Self {
             map: BTreeMap::new(),
             connections: 0,
-            drops: Vec::new(),
+            slips: Vec::new(),
+            late: Vec::new(),
             counts: GatewayCounts::default(),
             starts: (0, 0),
             open: true,
@@ -179,6 +195,7 @@ impl Sessions {
             return Resume::BadSequence;
         }
         self.counts.resumed += 1;
+        self.counts.replayed += session.seq - seq;
         session.connection = Some(connection);
         session.orders.clear();
         Resume::Granted
@@ -203,9 +220,25 @@ impl Sessions {
 
     /// Sends an event to every session that asked for its kind.
     pub(crate) fn publish(&mut self, event: &Event) {
-        if !event.seen || self.is_dropped(event.name) {
+        if !event.seen {
             return;
         }
+        match self.slip_of(event.name) {
+            Some(Slip::Drop) => return,
+            Some(Slip::Late) if self.late.len() < SLIPS_MAX => {
+                self.late.push(event.clone());
+                return;
+            }
+            Some(Slip::Repeat) => self.send(event),
+            Some(Slip::Late) | None => {}
+        }
+        self.send(event);
+        for late in std::mem::take(&mut self.late) {
+            self.send(&late);
+        }
+    }
+
+    fn send(&mut self, event: &Event) {
         for session in self.map.values_mut() {
             if event.intent != 0 && session.intents & event.intent == 0 {
                 continue;
@@ -225,18 +258,19 @@ impl Sessions {
         }
     }
 
-    fn is_dropped(&mut self, name: &str) -> bool {
-        let fits = |it: &DropRule| it.name.as_deref().is_none_or(|wanted| wanted == name);
-        let Some(rule) = self.drops.iter_mut().find(|it| fits(it)) else { return false };
+    fn slip_of(&mut self, name: &str) -> Option<Slip> {
+        let fits = |it: &SlipRule| it.name.as_deref().is_none_or(|wanted| wanted == name);
+        let rule = self.slips.iter_mut().find(|it| fits(it))?;
         rule.left -= 1;
-        self.drops.retain(|it| it.left > 0);
-        true
+        let slip = rule.slip;
+        self.slips.retain(|it| it.left > 0);
+        Some(slip)
     }
 
-    /// Drops the next events of a name (of any, if none): nobody gets them, no number is used.
-    pub(crate) fn drop_next(&mut self, name: Option<&str>, times: u32) {
-        if times > 0 && self.drops.len() < DROPS_MAX {
-            self.drops.push(DropRule { name: name.map(str::to_owned), left: times });
+    /// Lets the next events of a name (of any, if none) go wrong.
+    pub(crate) fn slip_next(&mut self, slip: Slip, name: Option<&str>, times: u32) {
+        if times > 0 && self.slips.len() < SLIPS_MAX {
+            self.slips.push(SlipRule { slip, name: name.map(str::to_owned), left: times });
         }
     }
 
@@ -259,7 +293,8 @@ impl Sessions {
         let mine = self.map.get_mut(id).filter(|it| it.connection == Some(connection));
         let Some(session) = mine else { return Work { lost: true, ..Work::default() } };
         let oldest = session.frames.front().map_or(sent + 1, |(seq, _)| *seq);
-        let behind = session.frames.iter().filter(|(seq, _)| *seq > sent);
+        let is_cut = session.orders.contains(&Order::Cut);
+        let behind = session.frames.iter().filter(|(seq, _)| *seq > sent && !is_cut);
         Work {
             frames: behind.cloned().collect(),
             orders: std::mem::take(&mut session.orders),
@@ -318,7 +353,7 @@ mod tests {
             sessions.publish(&event(name, intents::MESSAGES));
         }
         sessions.disconnect(&id, 1, false, 1000);
-        sessions.drop_next(Some("THIRD"), 1);
+        sessions.slip_next(Slip::Drop, Some("THIRD"), 1);
         for name in ["THIRD", "FOURTH"] {
             sessions.publish(&event(name, intents::MESSAGES));
         }
@@ -327,6 +362,36 @@ mod tests {
         let seqs: Vec<_> = sessions.work(&id, 2, 1).frames.iter().map(|(seq, _)| *seq).collect();
         assert_eq!(seqs, [2, 3]);
         assert!(sessions.work(&id, 1, 0).lost, "the old connection lost its session");
+    }
+
+    #[test]
+    fn an_event_is_sent_twice_or_after_the_one_that_follows_it() {
+        let mut sessions = Sessions::default();
+        let id = sessions.identify(1, intents::MESSAGES, 0);
+        sessions.slip_next(Slip::Late, Some("FIRST"), 1);
+        sessions.slip_next(Slip::Repeat, Some("SECOND"), 1);
+        for name in ["FIRST", "SECOND", "FIRST"] {
+            sessions.publish(&event(name, intents::MESSAGES));
+        }
+        let frames = sessions.work(&id, 1, 0).frames;
+        let sent = |name: &str| {
+            let of = |text: &String| text.contains(&format!("\"t\":\"{name}\""));
+            frames.iter().filter(|(_, text)| of(text)).map(|(seq, _)| *seq).collect::<Vec<_>>()
+        };
+        assert_eq!((sent("SECOND"), sent("FIRST")), (vec![1, 2], vec![3, 4]));
+    }
+
+    #[test]
+    fn a_cut_takes_what_was_not_sent_yet_and_a_resume_brings_it() {
+        let mut sessions = Sessions::default();
+        let id = sessions.identify(1, intents::MESSAGES, 0);
+        sessions.order(Order::Cut);
+        sessions.publish(&event("FIRST", intents::MESSAGES));
+        let work = sessions.work(&id, 1, 0);
+        assert_eq!((work.frames.len(), work.orders), (0, vec![Order::Cut]));
+        sessions.disconnect(&id, 1, false, 0);
+        assert_eq!(sessions.resume(&id, 2, 0, 0), Resume::Granted);
+        assert_eq!((sessions.work(&id, 2, 0).frames.len(), sessions.counts().replayed), (1, 1));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Discord;
 use crate::faults::FaultRule;
 use crate::hub::{Inner, Outage};
-use crate::sessions::Order;
+use crate::sessions::{Order, Slip};
 
 /// Faults.
 impl Discord {
@@ -44,7 +44,21 @@ impl Discord {
 
     /// Drops the next events of a name (`MESSAGE_CREATE`; none for any): no session ever gets them.
     pub fn drop_events(&self, name: Option<&str>, times: u32) {
-        self.hub.note(|inner| inner.sessions.drop_next(name, times));
+        self.slip(Slip::Drop, name, times);
+    }
+
+    /// Sends the next events of a name twice, as Discord may after a RESUME.
+    pub fn repeat_events(&self, name: Option<&str>, times: u32) {
+        self.slip(Slip::Repeat, name, times);
+    }
+
+    /// Sends the next events of a name each after the event that follows it.
+    pub fn delay_events(&self, name: Option<&str>, times: u32) {
+        self.slip(Slip::Late, name, times);
+    }
+
+    fn slip(&self, slip: Slip, name: Option<&str>, times: u32) {
+        self.hub.note(|inner| inner.sessions.slip_next(slip, name, times));
     }
 
     /// Closes the gateway's connections with a code.

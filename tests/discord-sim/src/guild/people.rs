@@ -12,17 +12,17 @@ use crate::permissions::{Overwrite, Permissions};
 impl Guild {
     /// The person of this name, who joins now unless already here.
     pub(crate) fn ensure_user(&mut self, name: &str) -> UserId {
+        self.ensure_member(name, false)
+    }
+
+    /// A member of this name, a person or a bot, who joins now unless already here.
+    pub(crate) fn ensure_member(&mut self, name: &str, bot: bool) -> UserId {
         if let Some(found) = self.users.values().find(|it| it.name == name) {
             return found.id;
         }
         let id = UserId(self.next_id());
-        let user = User {
-            id,
-            name: name.to_owned(),
-            bot: false,
-            roles: Vec::new(),
-            joined_ms: self.now_ms,
-        };
+        let user =
+            User { id, name: name.to_owned(), bot, roles: Vec::new(), joined_ms: self.now_ms };
         let event = Event::member_add(self, &user);
         self.users.insert(id, user);
         self.events.push(event);

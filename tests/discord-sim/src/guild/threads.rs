@@ -160,7 +160,7 @@ impl Guild {
         Ok(())
     }
 
-    /// Refuses a message into a locked thread, and wakes an archived one.
+    /// Refuses a message into a locked thread, and wakes one that is only archived.
     pub(super) fn open_thread_for_message(
         &mut self,
         id: ChannelId,
@@ -169,7 +169,9 @@ impl Guild {
         let now_ms = self.now_ms;
         let Some(thread) = self.channel_mut(id)?.thread.as_mut() else { return Ok(()) };
         if thread.locked && !may_manage {
-            return Err(ApiError::ThreadLocked);
+            let refusal =
+                if thread.archived { ApiError::ThreadArchived } else { ApiError::ThreadLocked };
+            return Err(refusal);
         }
         if thread.archived {
             thread.archived = false;

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::error::ApiError;
 use crate::faults::FaultKind;
 use crate::hub::{Hub, Outage};
-use crate::limits::{Standing, Verdict};
+use crate::limits::{Scope, Standing, Verdict};
 use crate::net::Cut;
 use crate::routes::Route;
 
@@ -29,9 +29,11 @@ pub(super) async fn gate(
     let path = request.uri().path();
     let in_api = path.strip_prefix(API);
     let route = Route::of(request.method().as_str(), in_api.unwrap_or(path));
+    let now_ms = hub.clock.now_ms();
     let (outage, fault) = hub.note(|inner| {
         *inner.requests.entry(route.name()).or_default() += 1;
-        (inner.outage, inner.faults.take(&route))
+        let early = inner.limits.too_early(&route, now_ms);
+        (inner.outage, early.map_or_else(|| inner.faults.take(&route).map(Ok), |it| Some(Err(it))))
     });
     match outage {
         Outage::None => {}
@@ -39,12 +41,28 @@ pub(super) async fn gate(
         Outage::Unavailable => return plain_status(StatusCode::SERVICE_UNAVAILABLE),
     }
     let answer = answer(&hub, &route, in_api.is_some(), request, next);
+    let fault = match fault {
+        Some(Ok(fault)) => Some(fault),
+        Some(Err((scope, left_ms))) => {
+            return too_many(Duration::from_millis(left_ms), scope, None);
+        }
+        None => None,
+    };
+    let told = |scope: Scope, wait: Duration| {
+        hub.peek(|inner| inner.limits.tell(scope, &route, now_ms, crate::clock::millis(wait)));
+        too_many(wait, scope, None)
+    };
     match fault {
         None => answer.await,
         Some(FaultKind::StatusBefore(status)) => plain_status(known_status(status)),
         Some(FaultKind::StatusAfter(status)) => {
             answer.await;
             plain_status(known_status(status))
+        }
+        Some(FaultKind::PageBefore(status)) => page(known_status(status)),
+        Some(FaultKind::GarbledAfter) => {
+            answer.await;
+            Html("<html>{\"id\": ").into_response()
         }
         Some(FaultKind::Refuse(error)) => error.into_response(),
         Some(FaultKind::CutBefore) => cut.now().await,
@@ -56,7 +74,14 @@ pub(super) async fn gate(
             tokio::time::sleep(duration).await;
             answer.await
         }
-        Some(FaultKind::RateLimited { retry_after }) => too_many(retry_after, Scope::User, None),
+        Some(FaultKind::AnswerLate(duration)) => {
+            let answer = answer.await;
+            tokio::time::sleep(duration).await;
+            answer
+        }
+        Some(FaultKind::RateLimited { retry_after }) => told(Scope::User, retry_after),
+        Some(FaultKind::RateLimitedGlobally { retry_after }) => told(Scope::Global, retry_after),
+        Some(FaultKind::RateLimitedByOthers { retry_after }) => told(Scope::Shared, retry_after),
     }
 }
 
@@ -101,13 +126,6 @@ async fn answer(hub: &Hub, route: &Route, in_api: bool, request: Request, next: 
     }
 }
 
-/// Whose limit it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    User,
-    Global,
-}
-
 /// A 429. `Retry-After` has milliseconds, where Discord rounds up to seconds: serenity reads
 /// both, and no test waits longer than it must.
 fn too_many(retry_after: Duration, scope: Scope, standing: Option<Standing>) -> Response {
@@ -126,6 +144,7 @@ fn too_many(retry_after: Duration, scope: Scope, standing: Option<Standing>) -> 
     let word = match scope {
         Scope::User => "user",
         Scope::Global => "global",
+        Scope::Shared => "shared",
     };
     set(headers, "x-ratelimit-scope", word);
     if scope == Scope::Global {
@@ -159,10 +178,13 @@ fn known_status(status: u16) -> StatusCode {
 
 /// A status without a word of Discord's own: 4xx with code 0, 5xx as the HTML of a proxy.
 fn plain_status(status: StatusCode) -> Response {
-    let says = status.to_string();
     if status.is_server_error() {
-        return (status, Html(format!("<html><body><h1>{says}</h1></body></html>")))
-            .into_response();
+        return page(status);
     }
-    (status, Json(json!({ "message": says, "code": 0 }))).into_response()
+    (status, Json(json!({ "message": status.to_string(), "code": 0 }))).into_response()
+}
+
+/// The page of something that stands between a bot and Discord.
+fn page(status: StatusCode) -> Response {
+    (status, Html(format!("<html><body><h1>{status}</h1></body></html>"))).into_response()
 }

@@ -62,6 +62,41 @@ async fn a_limit_on_command_says_how_long_to_wait() {
 }
 
 #[tokio::test]
+async fn a_limit_says_whose_it_is() {
+    let place = Place::new().await;
+    let retry_after = Duration::from_secs(2);
+    for (kind, scope, global) in [
+        (FaultKind::RateLimited { retry_after }, "user", false),
+        (FaultKind::RateLimitedByOthers { retry_after }, "shared", false),
+        (FaultKind::RateLimitedGlobally { retry_after }, "global", true),
+    ] {
+        place.discord.fault(FaultRule::once("GET", "/gateway", kind));
+        let answer = place.bot.get("/gateway").await;
+        assert_eq!((answer.status, answer.header("x-ratelimit-scope")), (429, scope));
+        assert_eq!(answer.body["global"], global);
+        assert_eq!(answer.body["retry_after"], 2.0);
+        assert_eq!(place.bot.get("/gateway").await.status, 429, "it is not over");
+        place.discord.advance(retry_after);
+        assert_eq!(place.bot.get("/gateway").await.status, 200);
+    }
+    assert_eq!(place.discord.view(|it| it.early_requests), 3);
+}
+
+#[tokio::test]
+async fn what_stands_in_between_answers_with_a_page_and_an_answer_may_be_garbled() {
+    let place = Place::new().await;
+    let path = format!("/channels/{}/messages", place.general);
+    place.discord.fault(FaultRule::once("POST", POSTS, FaultKind::PageBefore(403)));
+    let answer = place.bot.post(&path, json!({ "content": "x" })).await;
+    assert!(answer.status == 403 && answer.body.is_string(), "{}", answer.body);
+    assert_eq!(place.discord.messages(place.general).len(), 0);
+    place.discord.fault(FaultRule::once("POST", POSTS, FaultKind::GarbledAfter));
+    let answer = place.bot.post(&path, json!({ "content": "x" })).await;
+    assert!(answer.status == 200 && answer.body.is_string(), "{}", answer.body);
+    assert_eq!(place.discord.messages(place.general).len(), 1);
+}
+
+#[tokio::test]
 async fn a_delayed_request_is_answered_in_the_end_and_others_are_not_held_up() {
     let place = Place::new().await;
     let kind = FaultKind::Delay(Duration::from_millis(50));
@@ -74,6 +109,23 @@ async fn a_delayed_request_is_answered_in_the_end_and_others_are_not_held_up() {
     assert_eq!(place.discord.view(|it| it.faults_left), 1);
     place.discord.clear_faults();
     assert_eq!(place.discord.view(|it| it.faults_left), 0);
+}
+
+#[tokio::test]
+async fn what_is_answered_late_has_happened_at_once() {
+    let place = Place::new().await;
+    let late = FaultKind::AnswerLate(DEADLINE);
+    place.discord.fault(FaultRule::once("POST", POSTS, late));
+    let path = format!("/channels/{}/messages", place.general);
+    let posting = place.bot.post(&path, json!({ "content": "x" }));
+    let shown = place.discord.wait_for("the message", DEADLINE, |it| {
+        it.guild.messages(place.general).next().map(|_| ())
+    });
+    tokio::select! {
+        biased;
+        answer = posting => panic!("{} came too soon", answer.status),
+        shown = shown => shown.unwrap(),
+    }
 }
 
 #[tokio::test]

@@ -228,6 +228,20 @@ async fn a_dropped_event_is_never_told_and_leaves_no_gap() {
 }
 
 #[tokio::test]
+async fn an_event_is_told_twice_and_another_late() {
+    let place = Place::new().await;
+    let (mut socket, _) = Socket::ready(&place.sim, INTENTS).await;
+    place.discord.delay_events(Some("MESSAGE_CREATE"), 1);
+    place.discord.repeat_events(Some("MESSAGE_CREATE"), 1);
+    for text in ["late", "twice"] {
+        place.discord.say(place.general, place.alice, text).unwrap();
+    }
+    for text in ["twice", "twice", "late"] {
+        assert_eq!(socket.dispatch("MESSAGE_CREATE").await["content"], text);
+    }
+}
+
+#[tokio::test]
 async fn a_closed_gateway_cuts_and_refuses_until_it_is_opened() {
     let place = Place::new().await;
     let (mut socket, _) = Socket::ready(&place.sim, INTENTS).await;

@@ -130,6 +130,23 @@ async fn a_locked_thread_takes_no_message() {
 }
 
 #[tokio::test]
+async fn a_thread_that_is_archived_and_locked_is_woken_by_nobody_but_its_managers() {
+    let place = Place::new().await;
+    let thread = place.thread().await;
+    place.discord.lock(thread, true).unwrap();
+    place.discord.archive(thread).unwrap();
+    let path = format!("/channels/{thread}/messages");
+    assert_eq!(place.bot.post(&path, json!({ "content": "x" })).await.code(), 50_083);
+    let archived = |it: &discord_sim::View<'_>| {
+        it.guild.channel(thread).unwrap().thread.as_ref().unwrap().archived
+    };
+    assert!(place.discord.view(archived));
+    place.discord.allow_everyone(Permissions::USUAL | Permissions::MANAGE_THREADS);
+    assert_eq!(place.bot.post(&path, json!({ "content": "x" })).await.status, 200);
+    assert!(!place.discord.view(archived));
+}
+
+#[tokio::test]
 async fn the_bot_renames_and_archives_the_thread_that_it_started() {
     let place = Place::new().await;
     let thread = place.thread().await;
