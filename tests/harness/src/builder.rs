@@ -71,6 +71,7 @@ pub struct Builder {
     tools: Option<Vec<String>>,
     slots: u16,
     discord: discord_sim::Options,
+    more_gateway: String,
     more_runner: String,
     runner_env: Environment,
     claude_env: BTreeMap<String, String>,
@@ -90,6 +91,7 @@ impl Default for Builder {
             tools: None,
             slots: 2,
             discord: discord_sim::Options { rate_limits: false, ..Default::default() },
+            more_gateway: String::new(),
             more_runner: String::new(),
             runner_env: Environment::new(),
             claude_env: BTreeMap::new(),
@@ -137,6 +139,17 @@ impl Builder {
     pub fn rate_limits(mut self) -> Self {
         self.discord.rate_limits = true;
         self
+    }
+
+    /// Another Discord: what a bot is told at the beginning, how long things are remembered.
+    pub fn discord(mut self, change: impl FnOnce(&mut discord_sim::Options)) -> Self {
+        change(&mut self.discord);
+        self
+    }
+
+    /// More of `gateway.toml`, above its tables: keys, then tables.
+    pub fn gateway_toml(self, more: &str) -> Self {
+        Self { more_gateway: more.to_owned(), ..self }
     }
 
     /// More of `runner.toml`, above its first table.
@@ -249,7 +262,7 @@ impl Builder {
             },
             claude: self.claude_settings(folder, anthropic)?,
             projects: vec![project],
-            more_gateway: String::new(),
+            more_gateway: self.more_gateway.clone(),
             more_runner: self.more_runner.clone(),
         })
     }

@@ -122,6 +122,20 @@ impl World {
         stack.runner().plan_mut().env.insert(name.into(), value.into());
     }
 
+    /// Runs another command of the gateway, with the environment and the configuration of this one.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub async fn gateway_command(&self, words: &[&str]) -> Result<Output> {
+        let mut plan = self.stack.lock().await.gateway().plan_mut().clone();
+        plan.args.pop();
+        plan.args.extend(words.iter().map(OsString::from));
+        let mut command = plan.command()?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        block_in_place(|| command.output()).context("the command does not start")
+    }
+
     /// Runs another command of the runner, with the environment and the configuration of this one.
     ///
     /// # Errors

@@ -211,6 +211,16 @@ impl World {
         processes::tmux_screens(&self.folder().tmux(), window)
     }
 
+    /// The status and the text of a health page of the gateway.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers.
+    pub async fn gateway_page(&self, path: &str) -> Result<(u16, String)> {
+        let address: SocketAddr = self.stack.lock().await.gateway_health();
+        http::get(address, path).await
+    }
+
     /// The status and the text of a health page of the runner.
     ///
     /// # Errors
