@@ -2,15 +2,16 @@
 //!
 //! Nothing here judges a message; what serenity says becomes a value of ours and goes on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use reqwest_serenity as reqwest;
 use schemas::ids::{ChannelId, MessageId, RoleId, UserId};
 use schemas::request::Author;
 use serenity::all as discord;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -92,7 +93,8 @@ impl Connection {
             | discord::GatewayIntents::GUILD_MESSAGE_REACTIONS
             | discord::GatewayIntents::MESSAGE_CONTENT;
         let tasks = TaskTracker::new();
-        let ears = Ears { events, tasks: tasks.clone(), stop: stop.clone() };
+        let ears =
+            Ears { events, tasks: tasks.clone(), stop: stop.clone(), listening: Mutex::new(None) };
         let mut client =
             serenity::client::ClientBuilder::new_with_http(http(&self.token, self.client), intents)
                 .event_handler(ears)
@@ -120,6 +122,8 @@ struct Ears {
     events: mpsc::Sender<Event>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Who passes on what the newest collector hears.
+    listening: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Ears {
@@ -131,6 +135,18 @@ impl Ears {
         if self.events.send(Event::Connected).await.is_err() {
             return;
         }
+        let listening = self.pass_on(heard);
+        *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
+    }
+
+    /// Whether a collector still hears. A shard that resumes keeps its own, and with a second one
+    /// every event would be heard twice, with a third one three times.
+    fn is_listening(&self) -> bool {
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        listening.as_ref().is_some_and(|task| !task.is_finished())
+    }
+
+    fn pass_on(&self, heard: impl Stream<Item = Result<Event>> + Send + 'static) -> JoinHandle<()> {
         let events = self.events.clone();
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
@@ -147,7 +163,7 @@ impl Ears {
                     return;
                 }
             }
-        });
+        })
     }
 }
 
@@ -215,7 +231,13 @@ impl serenity::client::EventHandler for Ears {
 
     async fn resume(&self, context: serenity::client::Context, _: discord::ResumedEvent) {
         tracing::info!("the Discord session was resumed");
-        self.attach(&context.shard).await;
+        if self.is_listening() {
+            // What was missed came before this, and what Discord did not send again is read. When
+            // nobody takes it any more, we are at the end.
+            let _ = self.events.send(Event::Connected).await;
+        } else {
+            self.attach(&context.shard).await;
+        }
     }
 }
 
