@@ -20,6 +20,7 @@ use crate::bus::Bus;
 use crate::config::{Config, Streams};
 use crate::feed::Folder;
 use crate::hearing::Hearing;
+use crate::poster::Poster;
 use crate::provision::{Wanted, provision};
 use crate::signals::Signals;
 use crate::store::{Alone, Store};
@@ -77,6 +78,8 @@ async fn start(
     let alone = store.take(&config.database_url).await?;
     // Before anything is folded: a run must not be released before its message was read again.
     store.close_gates(now_ms() + hearing::BACKFILL_MAX_MS).await?;
+    // Whoever starts it again may have mended what a row waits for.
+    store.try_at_once(now_ms()).await?;
     readiness.ready("store");
     let link = nats::connect_patiently(&config.nats_url, "holdfast-gateway", readiness).await?;
     let bus = Bus::attach(link.clone()).await?;
@@ -109,8 +112,8 @@ async fn start(
     let publishing =
         publisher::run(store.clone(), bus.clone(), folder, signals.clone(), stop.clone());
     tasks.spawn(ended(publishing));
-    let (posts, told) = (store.clone(), signals.clone());
-    let posting = poster::run(posts, hands.clone(), told, readiness.clone(), stop.clone());
+    let poster = Poster::new(store.clone(), hands.clone(), readiness.clone(), config.posting);
+    let posting = poster::run(poster, signals.clone(), stop.clone());
     tasks.spawn(ended(posting));
     tasks.spawn(ended(retention::run(store.clone(), signals.clone(), stop.clone())));
     tasks.spawn(ended(presence::run(routes, store.clone(), bus, signals, stop.clone())));

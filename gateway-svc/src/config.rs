@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use platform::config::{self, ConfigError, Environment, Problems};
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
@@ -32,6 +33,22 @@ pub(crate) struct Config {
     pub(crate) http_listen: SocketAddr,
     /// Which channel belongs to which project, and who may use it.
     pub(crate) routes: Routes,
+    /// How posts are paced.
+    pub(crate) posting: Posting,
+}
+
+/// How posts are paced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Posting {
+    /// How long a thread is leased. A row may take half of it, the limiter's waits included.
+    pub(crate) lease: Duration,
+    /// How long Discord is trusted to remember a nonce ("a few minutes" in its reference). A lease
+    /// is shorter, so that no poster goes on where another may have begun to look.
+    pub(crate) nonce_window: Duration,
+    /// How long nothing is posted after Discord let nobody in.
+    pub(crate) locked_pause: Duration,
+    /// The pause before a row is tried again that lacks a right: somebody has to give it first.
+    pub(crate) parked_pause: Duration,
 }
 
 /// How to reach Discord.
@@ -71,6 +88,8 @@ struct File {
     #[serde(default)]
     discord: DiscordFile,
     #[serde(default)]
+    posting: PostingFile,
+    #[serde(default)]
     projects: BTreeMap<String, ProjectFile>,
 }
 
@@ -80,6 +99,15 @@ struct DiscordFile {
     token_file: Option<PathBuf>,
     connect_to: Option<String>,
     ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PostingFile {
+    lease_s: Option<u32>,
+    nonce_window_s: Option<u32>,
+    locked_pause_s: Option<u32>,
+    parked_pause_s: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -168,6 +196,7 @@ impl File {
             over(env, "HTTP_LISTEN", self.http_listen).unwrap_or_else(|| HTTP_LISTEN.into());
         let http_listen = problems.take("http_listen", address(&listen));
         let discord = self.discord.check(path, env, problems);
+        let posting = self.posting.check(problems);
         let routes = routes(self.projects, problems);
         Some(Config {
             discord: discord?,
@@ -175,7 +204,28 @@ impl File {
             database_url: database_url?,
             http_listen: http_listen?,
             routes,
+            posting,
         })
+    }
+}
+
+impl PostingFile {
+    fn check(&self, problems: &mut Problems) -> Posting {
+        let mut seconds = |key: &str, own: Option<u32>, usual: u32| {
+            let taken = own.unwrap_or(usual);
+            problems.check(0 < taken, &format!("posting.{key}"), || "must be at least 1".into());
+            Duration::from_secs(taken.into())
+        };
+        let posting = Posting {
+            lease: seconds("lease_s", self.lease_s, 40),
+            nonce_window: seconds("nonce_window_s", self.nonce_window_s, 60),
+            locked_pause: seconds("locked_pause_s", self.locked_pause_s, 30),
+            parked_pause: seconds("parked_pause_s", self.parked_pause_s, 600),
+        };
+        problems.check(posting.lease < posting.nonce_window, "posting.lease_s", || {
+            "must be less than nonce_window_s, or a late post could be a second one".into()
+        });
+        posting
     }
 }
 
@@ -291,6 +341,7 @@ mod tests {
     fn the_smallest_configuration_is_a_project_and_who_may_use_it() {
         let config = load("[projects.app]\nchannels = [\"7\"]\nallow = \"everyone\"").unwrap();
         assert_eq!(config.nats_url, NATS_URL);
+        assert!(config.posting.lease < config.posting.nonce_window);
         let store = config.database_url.to_string();
         assert_eq!(store, "sqlite:///home/ada/.local/state/holdfast/gateway.db");
         assert_eq!(config.routes.project_of("7".parse().unwrap()).unwrap().name.as_str(), "app");
@@ -310,6 +361,13 @@ mod tests {
         }
         assert!(error.contains("7 is mapped twice"), "{error}");
         assert!(error.contains("projects.b.allow: say who may use the project"), "{error}");
+    }
+
+    #[test]
+    fn a_lease_that_outlives_a_nonce_is_told() {
+        let error = load("[posting]\nlease_s = 60\nlocked_pause_s = 0").unwrap_err().to_string();
+        assert!(error.contains("posting.lease_s: must be less than nonce_window_s"), "{error}");
+        assert!(error.contains("posting.locked_pause_s: must be at least 1"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod ears;
 mod examine;
+mod limits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use serenity::all as discord;
 use serenity::builder::{CreateAllowedMentions, CreateMessage, CreateThread};
 use serenity::http::{Http, HttpBuilder, HttpError, MessagePagination};
 use thiserror::Error;
+use tokio::sync::OnceCell;
 
 use crate::config;
 use crate::intake::Heard;
@@ -26,9 +28,13 @@ use crate::outbox::{Button, Mark};
 
 use ears::heard;
 pub(crate) use ears::{Connection, Event, Pressed, Reacted};
+use limits::Limits;
 
 /// How long one request to Discord may take, its answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long Discord takes the first answer to a press (reference, "Receiving and Responding").
+/// Whatever is heard waits behind it, so nobody waits longer.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// The most messages that one page of history has (Discord's reference, "Get Channel Messages").
 pub(crate) const HISTORY_MAX: u8 = 100;
 
@@ -43,6 +49,15 @@ pub(crate) struct Post<'a> {
     pub(crate) buttons: &'a [Button],
     /// At most 25 characters.
     pub(crate) nonce: String,
+}
+
+/// What one page of history has of our own.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnPage {
+    /// Our messages and their texts, oldest first.
+    pub(crate) own: Vec<(MessageId, String)>,
+    /// Where the next page begins; `None`: this was the last.
+    pub(crate) next: Option<MessageId>,
 }
 
 /// Why Discord did not do what it was asked.
@@ -70,6 +85,9 @@ pub(crate) enum DiscordError {
     /// A file is larger than Discord said.
     #[error("the file is larger than {0} bytes")]
     TooLarge(u64),
+    /// A press was not answered while Discord would have taken the answer.
+    #[error("Discord did not take the answer to a press in time")]
+    TooLate,
     /// The certificates in `discord.ca_file`, or the HTTP client, are not usable.
     #[error("cannot set up the HTTP client")]
     Client(#[source] reqwest::Error),
@@ -95,6 +113,9 @@ type Result<T, E = DiscordError> = std::result::Result<T, E>;
 pub(crate) struct Discord {
     http: Arc<Http>,
     files: reqwest::Client,
+    limits: Limits,
+    /// Who we are, once Discord said so.
+    me: Arc<OnceCell<discord::UserId>>,
 }
 
 /// Makes both.
@@ -105,8 +126,14 @@ pub(crate) struct Discord {
 pub(crate) fn open(config: &config::Discord) -> Result<(Discord, Connection)> {
     let client = client(config.connect_to, config.ca_pem.as_deref())?;
     let token = config.token.reveal().to_owned();
-    let http = Arc::new(http(&token, client.clone()));
-    Ok((Discord { http, files: client.clone() }, Connection::new(token, client)))
+    let limits = Limits::default();
+    let mut http = http(&token, client.clone());
+    if let Some(limiter) = &mut http.ratelimiter {
+        limits.listen_to(limiter);
+    }
+    let me = Arc::default();
+    let hands = Discord { http: Arc::new(http), files: client.clone(), limits, me };
+    Ok((hands, Connection::new(token, client)))
 }
 
 /// An HTTP client that finds Discord where the configuration says. (serenity's own proxy setting
@@ -208,22 +235,24 @@ impl Discord {
         Ok(MessageId::new(posted.id.get())?)
     }
 
-    /// Our own messages after a moment, oldest first, at most [`HISTORY_MAX`].
-    pub(crate) async fn own_since(
-        &self,
-        channel: ChannelId,
-        since_ms: i64,
-    ) -> Result<Vec<(MessageId, String)>> {
-        let me = self.http.get_current_user().await?.id;
-        let after = discord::MessageId::new(MessageId::first_of(since_ms).get());
-        let target = Some(MessagePagination::After(after));
+    /// How long Discord wants no request about a channel, by what it said last.
+    pub(crate) fn held_back(&self, channel: ChannelId) -> Option<Duration> {
+        self.limits.left(channel, std::time::Instant::now())
+    }
+
+    /// A page of messages after one, oldest first: its last message and how many there are at
+    /// most, [`HISTORY_MAX`], and of them our own with their texts.
+    pub(crate) async fn own_after(&self, channel: ChannelId, after: MessageId) -> Result<OwnPage> {
+        let ask = || async { Ok::<_, DiscordError>(self.http.get_current_user().await?.id) };
+        let me = *self.me.get_or_try_init(ask).await?;
+        let target = Some(MessagePagination::After(discord::MessageId::new(after.get())));
         let mut messages = self.http.get_messages(to(channel), target, Some(HISTORY_MAX)).await?;
-        messages.retain(|message| message.author.id == me);
         messages.sort_by_key(|message| message.id);
-        let own = messages
-            .into_iter()
-            .map(|message| Ok((MessageId::new(message.id.get())?, message.content)));
-        own.collect()
+        let is_full = usize::from(HISTORY_MAX) <= messages.len();
+        let last = messages.last().filter(|_| is_full).map(|last| MessageId::new(last.id.get()));
+        let own = messages.into_iter().filter(|message| message.author.id == me);
+        let own = own.map(|message| Ok((MessageId::new(message.id.get())?, message.content)));
+        Ok(OwnPage { own: own.collect::<Result<_>>()?, next: last.transpose()? })
     }
 
     /// Answers the press of a button, to the person alone. Discord waits three seconds for it.
@@ -232,7 +261,10 @@ impl Discord {
             discord::CreateInteractionResponseMessage::new().content(line).ephemeral(true);
         let answer = discord::CreateInteractionResponse::Message(message);
         let id = discord::InteractionId::new(pressed.id);
-        Ok(self.http.create_interaction_response(id, &pressed.token, &answer, Vec::new()).await?)
+        let answering =
+            self.http.create_interaction_response(id, &pressed.token, &answer, Vec::new());
+        let answered = tokio::time::timeout(ANSWER_MAX, answering).await;
+        Ok(answered.map_err(|_| DiscordError::TooLate)??)
     }
 
     /// Starts a thread from a message. One that is there already (160004) is the one we want.

@@ -3,6 +3,7 @@
 //! It changes nothing in Discord or NATS and needs no running service; the store is opened as
 //! `serve` opens it.
 
+use platform::clock::now_ms;
 use platform::doctor::Finding;
 use platform::nats::{self, Link};
 
@@ -10,7 +11,10 @@ use crate::bus::Bus;
 use crate::config::Config;
 use crate::discord::{self, Discord};
 use crate::routes::Routes;
-use crate::store::Store;
+use crate::store::{Store, Troubled};
+
+/// The most posts in trouble that are shown.
+const SHOWN_MAX: i64 = 10;
 
 /// Looks at everything, with connections of its own.
 pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
@@ -23,11 +27,15 @@ pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
         Err(error) => Err(chain(error)),
     };
     findings.push(Finding::new("NATS", found));
-    let found = match Store::open(&config.database_url).await {
-        Ok(store) => kept(&store).await,
-        Err(error) => Err(chain(error)),
-    };
-    findings.push(Finding::new("store", found));
+    match Store::open(&config.database_url).await {
+        Ok(store) => {
+            findings.push(Finding::new("store", kept(&store).await));
+            // A thread that waits for a right keeps nobody else from work, so this is no matter of
+            // readiness.
+            findings.push(Finding::new("posts", posts(&store).await));
+        }
+        Err(error) => findings.push(Finding::new("store", Err(chain(error)))),
+    }
     findings
 }
 
@@ -64,6 +72,32 @@ async fn streams(link: &Link) -> Result<String, String> {
 
 async fn kept(store: &Store) -> Result<String, String> {
     store.answers().await.map(|()| "opens, tables up to date".to_owned()).map_err(chain)
+}
+
+/// What waits to be posted though it was tried, and what was given up.
+async fn posts(store: &Store) -> Result<String, String> {
+    let (waiting, ended) = store.troubled(SHOWN_MAX).await.map_err(chain)?;
+    let line = |troubled: &Troubled| {
+        let Troubled { row, tries, error, made_ms } = troubled;
+        let minutes = (now_ms() - made_ms).max(0) / 60_000;
+        let channel = row.action.channel();
+        format!("{} in <#{channel}>, {minutes} min, tried {tries} times: {error}", row.name)
+    };
+    let lines =
+        |troubled: &[Troubled]| troubled.iter().map(line).collect::<Vec<_>>().join("\n        ");
+    let mut said = Vec::new();
+    if !waiting.is_empty() {
+        said.push(format!("these wait, and others behind them:\n        {}", lines(&waiting)));
+    }
+    if !ended.is_empty() {
+        said.push(format!("given up of late:\n        {}", lines(&ended)));
+    }
+    let said = said.join("\n        ");
+    match (waiting.is_empty(), said.is_empty()) {
+        (true, true) => Ok("nothing waits".to_owned()),
+        (true, false) => Ok(said),
+        (false, _) => Err(said),
+    }
 }
 
 fn chain(error: impl Into<anyhow::Error>) -> String {

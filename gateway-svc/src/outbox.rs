@@ -61,6 +61,18 @@ pub(crate) enum Action {
     },
 }
 
+impl Action {
+    /// The channel or thread that it is about.
+    pub(crate) fn channel(&self) -> ChannelId {
+        match self {
+            Action::React { channel, .. }
+            | Action::Unreact { channel, .. }
+            | Action::Thread { channel, .. }
+            | Action::Post { channel, .. } => *channel,
+        }
+    }
+}
+
 /// A button under a post.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Button {

@@ -23,7 +23,7 @@ use thiserror::Error;
 pub(crate) use alone::Alone;
 pub(crate) use open::{StoreUrl, StoreUrlError};
 pub(crate) use orders::{About, By, Ordered};
-pub(crate) use outbox::{Due, Lease};
+pub(crate) use outbox::{Due, Lease, Troubled};
 pub(crate) use runs::{Folded, NewRun, Released};
 
 /// Why the store did not do what it was asked.

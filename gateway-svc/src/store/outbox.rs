@@ -2,6 +2,7 @@
 
 use schemas::ids::{MessageId, ThreadId};
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::{Result, Store, StoreError, Tx, id, number, text};
 use crate::outbox::{Action, Row};
@@ -24,6 +25,19 @@ pub(crate) struct Due {
     pub(crate) tries: i64,
     /// When it was tried first: now, if it was not tried before.
     pub(crate) first_ms: i64,
+    /// When it was written.
+    pub(crate) made_ms: i64,
+}
+
+/// A row that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Troubled {
+    /// The row.
+    pub(crate) row: Row,
+    /// How often it was tried.
+    pub(crate) tries: i64,
+    /// What came of the last try.
+    pub(crate) error: String,
     /// When it was written.
     pub(crate) made_ms: i64,
 }
@@ -90,9 +104,7 @@ impl Store {
         if now_ms < row.try_get("due_ms")? {
             return Ok(None);
         }
-        let text: String = row.try_get("action")?;
-        let action: Action = serde_json::from_str(&text)
-            .map_err(|source| StoreError::BadJson { what: "action", source })?;
+        let action = action(&row)?;
         let name: String = row.try_get("name")?;
         let first_ms: Option<i64> = row.try_get("first_ms")?;
         if first_ms.is_none() {
@@ -109,6 +121,19 @@ impl Store {
             first_ms: first_ms.unwrap_or(now_ms),
             made_ms: row.try_get("made_ms")?,
         }))
+    }
+
+    /// The newest message that a row of the same thread became.
+    pub(crate) async fn last_recorded(&self, name: &str) -> Result<Option<MessageId>> {
+        let row = sqlx::query(
+            "SELECT MAX(o.message) AS message FROM outbox o JOIN outbox own ON own.thread = o.thread
+              WHERE own.name = $1",
+        )
+        .bind(name)
+        .fetch_one(&self.pool)
+        .await?;
+        let message: Option<i64> = row.try_get("message")?;
+        message.map(|message| id(message, MessageId::new)).transpose()
     }
 
     /// Of these messages, those that no row became.
@@ -190,6 +215,35 @@ impl Store {
         Ok(())
     }
 
+    /// Makes every row due now that waits to be tried again.
+    pub(crate) async fn try_at_once(&self, now_ms: i64) -> Result<()> {
+        sqlx::query("UPDATE outbox SET due_ms = $1 WHERE state = 'due' AND $1 < due_ms")
+            .bind(now_ms)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The rows that were tried and are still due, and those that were given up: the first of each
+    /// thread, the latest tried first, at most `limit` of either.
+    pub(crate) async fn troubled(&self, limit: i64) -> Result<(Vec<Troubled>, Vec<Troubled>)> {
+        let waiting = sqlx::query(
+            "SELECT o.name, o.action, o.tries, o.error, o.made_ms FROM outbox o
+              WHERE o.state = 'due' AND o.error IS NOT NULL
+                AND o.seq = (SELECT MIN(first.seq) FROM outbox first
+                              WHERE first.thread = o.thread AND first.state = 'due')
+              ORDER BY o.due_ms DESC LIMIT $1",
+        );
+        let ended = sqlx::query(
+            "SELECT name, action, tries, error, made_ms FROM outbox
+              WHERE state = 'ended' AND error IS NOT NULL ORDER BY done_ms DESC LIMIT $1",
+        );
+        let waiting = waiting.bind(limit).fetch_all(&self.pool).await?;
+        let ended = ended.bind(limit).fetch_all(&self.pool).await?;
+        let read = |rows: &[AnyRow]| rows.iter().map(troubled).collect::<Result<Vec<_>>>();
+        Ok((read(&waiting)?, read(&ended)?))
+    }
+
     /// Gives the thread back.
     pub(crate) async fn release_lease(&self, lease: &Lease) -> Result<()> {
         sqlx::query(
@@ -215,6 +269,20 @@ impl Store {
         .await?;
         Ok(row.try_get("due_ms")?)
     }
+}
+
+fn action(row: &AnyRow) -> Result<Action> {
+    let text: String = row.try_get("action")?;
+    serde_json::from_str(&text).map_err(|source| StoreError::BadJson { what: "action", source })
+}
+
+fn troubled(row: &AnyRow) -> Result<Troubled> {
+    Ok(Troubled {
+        row: Row { name: row.try_get("name")?, action: action(row)? },
+        tries: row.try_get("tries")?,
+        error: row.try_get("error")?,
+        made_ms: row.try_get("made_ms")?,
+    })
 }
 
 /// Appends rows to a thread's outbox; one that is there stays as it is. The caller holds the

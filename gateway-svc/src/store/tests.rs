@@ -51,6 +51,9 @@ promises![
     rows_are_done_in_order_by_one_at_a_time,
     a_lease_that_ran_out_is_anothers,
     what_cannot_be_done_makes_room_for_what_can,
+    a_start_tries_at_once_what_waits_to_be_tried,
+    what_is_in_trouble_is_shown_with_why,
+    the_newest_message_of_a_thread_is_known,
     a_conversation_keeps_its_session,
     a_cursor_never_goes_back,
     the_first_runner_to_show_itself_owns_the_project,
@@ -230,6 +233,39 @@ async fn what_cannot_be_done_makes_room_for_what_can(Fresh { store, .. }: Fresh)
     let lease = store.lease("me", 10, 100).await.unwrap().unwrap();
     store.give_up(lease.thread, "a", "50035", Some(row("a/plain")), 11).await.unwrap();
     assert_eq!(store.next_row(&lease, 12, 100).await.unwrap().unwrap().row.name, "a/plain");
+}
+
+async fn a_start_tries_at_once_what_waits_to_be_tried(Fresh { store, .. }: Fresh) {
+    store.accept(&new_run(7, 7), &[row("a"), row("b")], 1).await.unwrap();
+    store.try_again("a", 600_000, "50013").await.unwrap();
+    store.try_at_once(20).await.unwrap();
+    assert_eq!(store.next_due_ms().await.unwrap(), Some(20));
+    let lease = store.lease("me", 20, 100).await.unwrap().unwrap();
+    let due = store.next_row(&lease, 20, 100).await.unwrap().unwrap();
+    assert_eq!((due.row.name.as_str(), due.tries), ("a", 1));
+}
+
+async fn what_is_in_trouble_is_shown_with_why(Fresh { store, .. }: Fresh) {
+    store.accept(&new_run(7, 7), &[row("a"), row("b")], 1).await.unwrap();
+    assert_eq!(store.troubled(9).await.unwrap(), (Vec::new(), Vec::new()));
+    store.try_again("a", 600_000, "50013").await.unwrap();
+    let (waiting, ended) = store.troubled(9).await.unwrap();
+    let expected = Troubled { row: row("a"), tries: 1, error: "50013".into(), made_ms: 1 };
+    assert_eq!((waiting, ended), (vec![expected], Vec::new()), "what is behind it is well");
+    store.give_up("7".parse().unwrap(), "a", "10003", None, 11).await.unwrap();
+    let (waiting, ended) = store.troubled(9).await.unwrap();
+    assert_eq!(waiting, []);
+    assert_eq!((ended[0].row.name.as_str(), ended[0].error.as_str()), ("a", "10003"));
+}
+
+async fn the_newest_message_of_a_thread_is_known(Fresh { store, .. }: Fresh) {
+    store.accept(&new_run(7, 7), &[row("a"), row("b"), row("c")], 1).await.unwrap();
+    store.accept(&new_run(8, 8), &[row("d")], 1).await.unwrap();
+    assert_eq!(store.last_recorded("c").await.unwrap(), None);
+    for (name, message) in [("a", "99"), ("b", "100"), ("d", "900")] {
+        store.sent(name, Some(message.parse().unwrap()), 2).await.unwrap();
+    }
+    assert_eq!(store.last_recorded("c").await.unwrap(), Some("100".parse().unwrap()));
 }
 
 async fn what_was_done_meanwhile_is_not_replaced(Fresh { store, .. }: Fresh) {

@@ -1,0 +1,98 @@
+//! Until when Discord wants no more requests: by channel, and altogether.
+//!
+//! serenity waits out a 429 inside the request and knows nothing of it when the request is given up
+//! meanwhile. What it was told is kept here, so that whoever gave up asks again when the time is
+//! over and not before. A hint: a start forgets it and is told anew.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use schemas::ids::ChannelId;
+use serenity::http::{RatelimitInfo, Ratelimiter};
+
+/// The most channels that are remembered; beyond it those whose time is over are forgotten, and
+/// then all: Discord tells again.
+const CHANNELS_MAX: usize = 1000;
+/// The longest wait that is believed. Discord's longest are of some hours.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What Discord said of limits. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Limits(Arc<Mutex<Ends>>);
+
+#[derive(Debug, Default)]
+struct Ends {
+    all: Option<Instant>,
+    channels: HashMap<ChannelId, Instant>,
+}
+
+impl Limits {
+    /// Hears from now on whatever this limiter is told.
+    pub(super) fn listen_to(&self, limiter: &mut Ratelimiter) {
+        let limits = self.clone();
+        let told = move |info: RatelimitInfo| {
+            let channel = if info.global { None } else { channel_of(&info.path) };
+            limits.note(info.global, channel, info.timeout, Instant::now());
+        };
+        limiter.set_ratelimit_callback(Box::new(told));
+    }
+
+    fn note(&self, all: bool, channel: Option<ChannelId>, wait: Duration, now: Instant) {
+        let until = now + wait.min(WAIT_MAX);
+        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all {
+            ends.all = Some(until);
+        }
+        let Some(channel) = channel else { return };
+        if CHANNELS_MAX <= ends.channels.len() {
+            ends.channels.retain(|_, end| now < *end);
+        }
+        if CHANNELS_MAX <= ends.channels.len() {
+            ends.channels.clear();
+        }
+        ends.channels.insert(channel, until);
+    }
+
+    /// How long nothing about a channel may be asked.
+    pub(super) fn left(&self, channel: ChannelId, now: Instant) -> Option<Duration> {
+        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = ends.all.max(ends.channels.get(&channel).copied())?;
+        until.checked_duration_since(now).filter(|left| !left.is_zero())
+    }
+}
+
+/// The channel in the path of a request.
+fn channel_of(path: &str) -> Option<ChannelId> {
+    let (_, rest) = path.split_once("/channels/")?;
+    rest.split('/').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_about_its_channel_and_a_global_one_about_all() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        let wait = Duration::from_secs(60);
+        let channel = channel_of("https://discord.com/api/v10/channels/5/messages");
+        limits.note(false, channel, wait, now);
+        let [five, six]: [ChannelId; 2] = ["5", "6"].map(|id| id.parse().unwrap());
+        assert_eq!((limits.left(five, now), limits.left(six, now)), (Some(wait), None));
+        assert_eq!(limits.left(five, now + wait), None, "it is over");
+        limits.note(true, None, wait, now);
+        assert_eq!(limits.left(six, now), Some(wait));
+    }
+
+    #[test]
+    fn no_wait_is_for_ever_and_no_more_channels_than_so_many_are_kept() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        for id in 1..=u64::try_from(CHANNELS_MAX).unwrap() + 1 {
+            limits.note(false, id.to_string().parse().ok(), Duration::MAX, now);
+        }
+        assert!(limits.0.lock().unwrap().channels.len() <= CHANNELS_MAX);
+        let last = (CHANNELS_MAX + 1).to_string().parse().unwrap();
+        assert_eq!(limits.left(last, now), Some(WAIT_MAX));
+    }
+}

@@ -1,0 +1,49 @@
+//! Looks whether a post of unknown fate was made, once Discord may have forgotten its nonce.
+//!
+//! One row of a thread is in flight at a time, so an own message that is newer than the thread's
+//! last recorded one and than the row's first try, says the same and belongs to no row is this
+//! row's. Nothing is ever posted or changed here.
+
+use std::time::Duration;
+
+use schemas::ids::MessageId;
+
+use super::{Trouble, millis};
+use crate::discord::Discord;
+use crate::outbox::Action;
+use crate::store::{Due, Store};
+
+/// How far Discord's clock and ours may be apart.
+const CLOCKS_APART: Duration = Duration::from_secs(300);
+/// The most pages that are looked through: 10,000 messages since the first try. Beyond that the row
+/// is posted, since what was made would stand right at the beginning.
+const PAGES_MAX: usize = 100;
+
+/// The message that a row became, if it was tried before `forgotten_ms` and became one.
+pub(super) async fn found(
+    store: &Store,
+    discord: &Discord,
+    due: &Due,
+    forgotten_ms: i64,
+) -> Result<Option<MessageId>, Trouble> {
+    let Action::Post { channel, content, .. } = &due.row.action else { return Ok(None) };
+    if forgotten_ms < due.first_ms {
+        return Ok(None);
+    }
+    let tried = MessageId::first_of(due.first_ms - millis(CLOCKS_APART));
+    let recorded = store.last_recorded(&due.row.name).await.map_err(Trouble::Store)?;
+    let mut after = recorded.map_or(tried, |recorded| recorded.max(tried));
+    for _ in 0..PAGES_MAX {
+        let page = discord.own_after(*channel, after).await.map_err(Trouble::Discord)?;
+        let same = page.own.iter().filter(|(_, said)| said.trim() == content.trim());
+        let same: Vec<MessageId> = same.map(|(message, _)| *message).collect();
+        if let Some(found) = store.unowned(&same).await.map_err(Trouble::Store)?.first() {
+            tracing::info!(row = %due.row.name, "was posted already");
+            return Ok(Some(*found));
+        }
+        let Some(next) = page.next else { return Ok(None) };
+        after = next;
+    }
+    tracing::warn!(row = %due.row.name, "was not found among too many messages");
+    Ok(None)
+}
