@@ -1,29 +1,39 @@
 //! The simulator's only source of time, which a test can move forward.
 //!
-//! It is the wall clock plus an offset. Nonce windows, rate limits, snowflakes and the life of a
-//! gateway session follow it; socket time-outs and delays do not.
+//! It is the wall clock plus an offset, which may be negative at the beginning. Nonce windows, rate
+//! limits, snowflakes and the life of a gateway session follow it; socket time-outs and delays do
+//! not.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// A clock whose copies move together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clock {
-    ahead_ms: Arc<AtomicU64>,
+    ahead_ms: Arc<AtomicI64>,
 }
 
 impl Clock {
+    /// A clock that is behind the wall clock.
+    pub(crate) fn behind(by: Duration) -> Self {
+        Self { ahead_ms: Arc::new(AtomicI64::new(-signed(by))) }
+    }
+
     /// Unix time in milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
         let wall = UNIX_EPOCH.elapsed().unwrap_or_default();
-        millis(wall) + self.ahead_ms.load(Ordering::SeqCst)
+        millis(wall).saturating_add_signed(self.ahead_ms.load(Ordering::SeqCst))
     }
 
     /// Moves this clock and its copies forward.
     pub(crate) fn advance(&self, by: Duration) {
-        self.ahead_ms.fetch_add(millis(by), Ordering::SeqCst);
+        self.ahead_ms.fetch_add(signed(by), Ordering::SeqCst);
     }
+}
+
+fn signed(duration: Duration) -> i64 {
+    i64::try_from(millis(duration)).unwrap_or(i64::MAX)
 }
 
 /// A duration in whole milliseconds.
@@ -101,6 +111,15 @@ mod tests {
         for wrong in ["", "1700000000", "2000-02-29", "2000-13-01T00:00:00Z", "2000-02-29T12:34Z"] {
             assert_eq!(from_iso8601(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_can_be_brought_up() {
+        let clock = Clock::behind(Duration::from_secs(3600));
+        let before = Clock::default().now_ms();
+        assert!(clock.now_ms() < before);
+        clock.advance(Duration::from_secs(3600));
+        assert!(clock.now_ms() >= before);
     }
 
     #[test]

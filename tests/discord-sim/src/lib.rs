@@ -180,7 +180,7 @@ async fn bind(port: u16) -> Result<TcpListener> {
 }
 
 fn make_hub(options: Options, store: Option<&Store>, gateway_url: String) -> Result<Hub> {
-    let clock = Clock::default();
+    let clock = Clock::behind(options.behind);
     let kept = store.map(Store::load).transpose()?.flatten();
     let mut guild =
         kept.unwrap_or_else(|| Guild::new(&options.guild, &options.bot, clock.now_ms()));

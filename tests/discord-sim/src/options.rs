@@ -33,6 +33,9 @@ pub struct Options {
     pub nonce_window: Duration,
     /// How long the bot has for its first answer to an interaction; Discord says three seconds.
     pub interaction_window: Duration,
+    /// How far its clock is behind the wall clock at the beginning: what is written before it is
+    /// brought up (`Discord::advance`) is that old.
+    pub behind: Duration,
     /// The heartbeat interval that a client is told.
     pub heartbeat: Duration,
     /// The port of REST, 0 for a free one.
@@ -59,6 +62,7 @@ impl Default for Options {
             identifies_a_day: 1000,
             nonce_window: Duration::from_secs(120),
             interaction_window: Duration::from_secs(3),
+            behind: Duration::ZERO,
             heartbeat: Duration::from_millis(41_250),
             rest_port: 0,
             gateway_port: 0,

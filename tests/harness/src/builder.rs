@@ -147,6 +147,13 @@ impl Builder {
         self
     }
 
+    /// How far Discord's clock is behind at the beginning: what is written is that old, until
+    /// somebody brings the clock up ([`Discord::advance`]).
+    pub fn discord_behind(mut self, by: Duration) -> Self {
+        self.discord.behind = by;
+        self
+    }
+
     /// More of `gateway.toml`, above its tables: keys, then tables.
     pub fn gateway_toml(self, more: &str) -> Self {
         Self { more_gateway: more.to_owned(), ..self }
