@@ -208,7 +208,12 @@ impl Discord {
             return Ok(Vec::new());
         };
         let user = discord::UserId::new(user.get());
-        let member = self.http.get_member(place.guild_id, user).await?;
+        let member = match self.http.get_member(place.guild_id, user).await.map_err(Into::into) {
+            Ok(member) => member,
+            // Whoever has left has no roles; what they wrote must not keep what follows unread.
+            Err(DiscordError::Refused { status: 404, .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
         Ok(member.roles.iter().map(|role| RoleId::new(role.get())).collect::<Result<_, _>>()?)
     }
 
