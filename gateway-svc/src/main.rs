@@ -21,6 +21,7 @@ mod poster;
 mod presence;
 mod provision;
 mod publisher;
+mod release;
 mod render;
 mod retention;
 mod routes;

@@ -234,6 +234,16 @@ impl RunId {
         self.0.strip_prefix('m')?.parse().ok()
     }
 
+    /// The run that its family began with: itself, unless it is a hand-off.
+    #[must_use]
+    pub fn root(&self) -> Self {
+        let mut root = self.0.as_str();
+        while let Some((_, of)) = root.strip_prefix('h').and_then(|rest| rest.split_once('-')) {
+            root = of;
+        }
+        Self(root.to_owned())
+    }
+
     fn is_valid(text: &str) -> bool {
         let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
         let Some((kind, rest)) = text.split_at_checked(1) else { return false };
@@ -394,6 +404,19 @@ mod tests {
         let api = format!("a{}", Uuid::nil().simple());
         for text in ["m1", "i42", "h2-m7", "h1-h2-m7", "snightly-1700000000", &api] {
             assert_eq!(text.parse::<RunId>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_hand_off_is_of_the_family_of_its_parent() {
+        for (text, root) in [
+            ("m1", "m1"),
+            ("h2-m7", "m7"),
+            ("h1-h20-m7", "m7"),
+            ("h3-shourly-h-17", "shourly-h-17"),
+            ("shourly-17", "shourly-17"),
+        ] {
+            assert_eq!(text.parse::<RunId>().unwrap().root().as_str(), root);
         }
     }
 

@@ -11,6 +11,7 @@ use sqlx::{Any, Row as _};
 use super::outbox::insert_rows;
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
 use crate::outbox::Row;
+use crate::release::{Gate, LOOK_MAX, Open, Standing, due};
 use crate::render::Place;
 
 /// A message that was accepted.
@@ -245,23 +246,63 @@ async fn session(tx: &mut Tx, thread: ThreadId) -> Result<String> {
     Ok(row.try_get("session")?)
 }
 
-/// Releases the next run of a thread, if none is released and its gate is open. The caller holds
-/// the thread's lock.
+/// Releases what is due in a thread. The caller holds the thread's lock.
 pub(super) async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Result<()> {
-    // `state = 'queued'` stands twice on purpose: see `Store::lease`.
-    sqlx::query(
-        "UPDATE runs SET state = 'released', released_ms = $2
-          WHERE run = (SELECT run FROM runs WHERE thread = $1 AND state = 'queued'
-                        ORDER BY ord LIMIT 1)
-            AND state = 'queued'
-            AND NOT EXISTS (SELECT 1 FROM runs WHERE thread = $1 AND state = 'released')
-            AND EXISTS (SELECT 1 FROM threads WHERE thread = $1 AND gate_until_ms <= $2)",
+    let row = sqlx::query("SELECT family, gate_until_ms FROM threads WHERE thread = $1")
+        .bind(number(thread.get()))
+        .fetch_optional(&mut **tx)
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let gate =
+        if row.try_get::<i64, _>("gate_until_ms")? <= now_ms { Gate::Open } else { Gate::Closed };
+    let family: String = row.try_get("family")?;
+    let open = open_runs(tx, thread, &family).await?;
+    let family = if family.is_empty() { None } else { Some(family.parse()?) };
+    let Some(due) = due(gate, family.as_ref(), &open) else { return Ok(()) };
+    for open in due.runs {
+        sqlx::query(
+            "UPDATE runs SET state = 'released', released_ms = $2
+              WHERE run = $1 AND state = 'queued'",
+        )
+        .bind(open.run.as_str())
+        .bind(now_ms)
+        .execute(&mut **tx)
+        .await?;
+    }
+    sqlx::query("UPDATE threads SET family = $2 WHERE thread = $1")
+        .bind(number(thread.get()))
+        .bind(due.family.as_str())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// The runs of a thread without outcome, those first that `family` has to say about.
+async fn open_runs(tx: &mut Tx, thread: ThreadId, family: &str) -> Result<Vec<Open>> {
+    // An underscore in a family's name may bring a stranger forward, which does no harm.
+    let rows = sqlx::query(
+        "SELECT run, ord, agent, state FROM runs WHERE thread = $1 AND state <> 'ended'
+          ORDER BY CASE WHEN state = 'released' THEN 0
+                        WHEN run = $2 OR run LIKE $3 THEN 1 ELSE 2 END, ord, run
+          LIMIT $4",
     )
     .bind(number(thread.get()))
-    .bind(now_ms)
-    .execute(&mut **tx)
+    .bind(family)
+    .bind(format!("h%-{family}"))
+    .bind(LOOK_MAX)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(())
+    rows.iter()
+        .map(|row| {
+            let is_released = row.try_get::<String, _>("state")? == "released";
+            Ok(Open {
+                run: row.try_get::<String, _>("run")?.parse()?,
+                ord: row.try_get("ord")?,
+                agent: row.try_get("agent")?,
+                state: if is_released { Standing::Released } else { Standing::Queued },
+            })
+        })
+        .collect()
 }
 
 async fn store_fact(tx: &mut Tx, key: &RunKey, record: &Record, now_ms: i64) -> Result<()> {

@@ -54,7 +54,8 @@ impl Store {
             "SELECT DISTINCT r.thread FROM runs r JOIN threads t ON t.thread = r.thread
               WHERE r.state = 'queued' AND t.gate_until_ms <= $1
                 AND NOT EXISTS (SELECT 1 FROM runs other
-                                 WHERE other.thread = r.thread AND other.state = 'released')",
+                                 WHERE other.thread = r.thread AND other.state = 'released'
+                                   AND other.agent = r.agent)",
         )
         .bind(now_ms)
         .fetch_all(&self.pool)
