@@ -159,6 +159,30 @@ mod tests {
         }
 
         #[test]
+        fn every_page_closes_its_fences_and_the_words_are_whole_and_in_order(
+            blocks in prop::collection::vec((any::<bool>(), "([a-z ]{1,400}\n){1,12}"), 0..6),
+        ) {
+            let text: String = blocks
+                .iter()
+                .map(|(is_code, lines)| match is_code {
+                    true => format!("```rust\n{lines}```\n"),
+                    false => lines.clone(),
+                })
+                .collect();
+            let is_fence = |line: &&str| line.starts_with("```");
+            let words = |text: &str| {
+                let lines = text.lines().filter(|line| !is_fence(line));
+                lines.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect::<String>()
+            };
+            let pages = pages(&text);
+            for page in &pages {
+                prop_assert!(units(page) <= PAGE_MAX);
+                prop_assert_eq!(page.lines().filter(is_fence).count() % 2, 0, "{}", page);
+            }
+            prop_assert_eq!(words(&pages.join("\n")), words(&text));
+        }
+
+        #[test]
         fn fences_never_make_a_page_too_long(text in "(```[a-z]{0,90}\n|[a-z ]{0,900}\n){0,30}") {
             for page in pages(&text) {
                 prop_assert!(units(&page) <= PAGE_MAX);
