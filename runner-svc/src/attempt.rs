@@ -31,6 +31,7 @@ use crate::config::Project;
 use crate::crash;
 use crate::held::{Ended, HELD, Held, Prompt, RESULT};
 use crate::host::Host;
+use crate::live::Turn;
 use crate::spool::{Closing, KeeperState, Spool, SpoolError};
 use crate::verdict::{self, After, failed};
 use crate::worktree::{Site, Workplace};
@@ -92,7 +93,7 @@ pub(crate) async fn take(host: Arc<Host>, delivery: Delivery) {
 pub(crate) struct Found {
     spool: Spool,
     /// Whose it is; `None`: nobody can say any more.
-    held: Option<(Held, mpsc::Receiver<Delivery>)>,
+    held: Option<(Held, mpsc::Receiver<Delivery>, Turn)>,
 }
 
 /// Looks into a spool, and holds its run from now on: to be called for every spool before any work
@@ -105,14 +106,16 @@ pub(crate) fn find(host: &Host, spool: Spool) -> Result<Found> {
     let held = read_json::<Held>(&spool, HELD)?;
     let held = held.map(|held| {
         let again = host.live.hold(&held.request.run, held.request.generation);
-        (held, again)
+        // Before any work is asked for: a newer claude of the thread comes after this one's end.
+        let turn = host.live.line_up(held.request.thread);
+        (held, again, turn)
     });
     Ok(Found { spool, held })
 }
 
 /// Goes on with what was found.
 pub(crate) async fn adopt(host: Arc<Host>, found: Found) {
-    let trace = found.held.as_ref().and_then(|(held, _)| held.trace.clone());
+    let trace = found.held.as_ref().and_then(|(held, ..)| held.trace.clone());
     let span = tracing::info_span!("adopt", spool = found.spool.name());
     platform::telemetry::set_parent(&span, trace.as_deref());
     if let Err(left) = Box::pin(adopt_spool(&host, found).instrument(span)).await {
@@ -134,7 +137,7 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result
         return Ok(());
     };
     let again = host.live.hold(&request.run, request.generation);
-    let _alone = host.live.enter(request.thread).await;
+    let _alone = host.live.line_up(request.thread).await;
     let read = record(host, &key).await?;
     let record = read.as_ref().map(|(record, revision)| (record, *revision));
     match decide(request.generation, record, host.state_id, false) {
@@ -165,12 +168,12 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result
 }
 
 async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<()> {
-    let Some((held, mut again)) = held else {
+    let Some((held, mut again, turn)) = held else {
         stop(host, &spool).await?;
         return sweep(host, spool).await;
     };
     let key = held.key();
-    let alone = host.live.enter(held.request.thread).await;
+    let alone = turn.await;
     let read = record(host, &key).await?;
     crash::point("adopt.read");
     let revision = match read {

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use platform::nats::{Link, REQUEST_TIMEOUT, differences, trace_of};
 use schemas::WireError;
 use schemas::control::Controls;
-use schemas::ids::{Generation, ProjectName, RunnerId};
+use schemas::ids::{ProjectName, RunnerId};
 use schemas::presence::Presence;
 use schemas::record::Record;
 use schemas::request::Request;
@@ -207,12 +207,8 @@ impl Bus {
         }
     }
 
-    /// What people decided about a generation of a run so far.
-    pub(crate) async fn controls(
-        &self,
-        key: &RunKey,
-        generation: Generation,
-    ) -> Result<Option<Controls>> {
+    /// What people decided about a run so far.
+    pub(crate) async fn controls(&self, key: &RunKey) -> Result<Option<Controls>> {
         let name = key.to_string();
         let value = tokio::time::timeout(REQUEST_TIMEOUT, self.controls.get(&name))
             .await
@@ -220,11 +216,8 @@ impl Bus {
             .map_err(request("reading controls"))?;
         let Some(value) = value else { return Ok(None) };
         let read: Result<Controls, _> = schemas::from_json(&value);
-        let controls = read.map_err(|source| BusError::Unreadable {
-            what: format!("the controls {name}"),
-            source,
-        })?;
-        Ok((controls.generation == generation).then_some(controls))
+        read.map(Some)
+            .map_err(|source| BusError::Unreadable { what: format!("the controls {name}"), source })
     }
 
     /// A hint whenever somebody decides something about a run. It may be lost.

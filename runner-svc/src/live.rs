@@ -4,7 +4,9 @@
 //! again by adoption, before any work is asked for.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use schemas::ids::{Generation, RunId, ThreadId};
 use tokio::sync::mpsc::error::TrySendError;
@@ -14,6 +16,9 @@ use crate::bus::Delivery;
 
 /// Deliveries of one run that may wait for its attempt: each replaces the one before.
 const AGAIN_MAX: usize = 4;
+
+/// A place in a thread's line.
+pub(crate) type Turn = Pin<Box<dyn Future<Output = OwnedMutexGuard<()>> + Send>>;
 
 /// The runs and threads at work.
 #[derive(Debug, Default)]
@@ -57,18 +62,49 @@ impl Live {
         receiver
     }
 
-    /// Waits until nothing else is in the thread. The guard is to be kept until claude is gone.
-    pub(crate) async fn enter(&self, thread: ThreadId) -> OwnedMutexGuard<()> {
+    /// Takes the next place in the thread's line, at once. The turn comes when all who were there
+    /// before are gone; its guard is to be kept until claude is gone.
+    pub(crate) fn line_up(&self, thread: ThreadId) -> Turn {
         let one = {
             let mut threads = lock(&self.threads);
             threads.retain(|_, one| 1 < Arc::strong_count(one));
             Arc::clone(threads.entry(thread).or_default())
         };
-        one.lock_owned().await
+        // The lock is fair to those who have asked once.
+        let mut turn: Turn = Box::pin(one.lock_owned());
+        match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(guard) => Box::pin(std::future::ready(guard)),
+            Poll::Pending => turn,
+        }
     }
 
     /// How many runs are at work.
     pub(crate) fn count(&self) -> usize {
         lock(&self.runs).values().filter(|attempt| !attempt.is_closed()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn a_thread_is_entered_in_the_order_of_its_line() {
+        let live = Live::default();
+        let thread: ThreadId = "7".parse().unwrap();
+        let (first, mut second) = (live.line_up(thread), live.line_up(thread));
+        let mut third = live.line_up(thread);
+        // Nobody has waited yet, and the places are taken.
+        assert!((&mut third).now_or_never().is_none());
+        let guard = first.now_or_never().unwrap();
+        assert!((&mut second).now_or_never().is_none());
+        drop(guard);
+        assert!((&mut third).now_or_never().is_none(), "it overtakes");
+        let guard = second.now_or_never().unwrap();
+        drop(guard);
+        assert!(third.now_or_never().is_some());
+        let other: ThreadId = "8".parse().unwrap();
+        assert!(live.line_up(other).now_or_never().is_some());
     }
 }

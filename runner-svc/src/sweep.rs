@@ -40,7 +40,7 @@ async fn look(host: &Host, project: &ProjectName, thread: ThreadId) {
         return;
     }
     let site = Site { project, directory: &settings.directory, options: &settings.place };
-    let _alone = host.live.enter(thread).await;
+    let _alone = host.live.line_up(thread).await;
     match host.worktrees.remove(site, thread).await {
         Ok(None) => tracing::info!(%project, %thread, "its worktree was taken away"),
         Ok(Some(stays)) => tracing::info!(%project, %thread, ?stays, "its worktree stays"),

@@ -1,7 +1,10 @@
 //! What a person decided about a run that is released: in the KV bucket `CONTROL`.
 //!
 //! The gateway writes all controls of a run whole, in order, by compare-and-set; the holder applies
-//! each once, by its id, and says in its record which it has applied. Nothing here decides.
+//! each once, by its id, and says in its record which it has applied. Controls of a generation say
+//! of every earlier one that it is over.
+
+use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +52,16 @@ impl Controls {
     /// The version that this program writes.
     pub const VERSION: u16 = VERSION;
 
+    /// Who stops this generation, if somebody does: whoever asked for it first, or decided that a
+    /// later one takes its place.
+    pub fn stop_of(&self, generation: Generation) -> Option<&str> {
+        match self.generation.cmp(&generation) {
+            Ordering::Less => None,
+            Ordering::Equal => self.stop(),
+            Ordering::Greater => Some(self.stop().unwrap_or("a later decision")),
+        }
+    }
+
     /// Who asked for a stop first, if somebody did.
     pub fn stop(&self) -> Option<&str> {
         self.items
@@ -57,5 +70,24 @@ impl Controls {
                 What::Stop { by } => by.as_str(),
             })
             .next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_of_a_generation_stop_every_earlier_one() {
+        let run: RunId = "m7".parse().unwrap();
+        let generation = Generation(3);
+        let quiet = Controls { v: Controls::VERSION, run, generation, items: Vec::new() };
+        let what = What::Stop { by: "Ada".into() };
+        let stop = Controls { items: vec![Control { id: "1".into(), what }], ..quiet.clone() };
+        assert_eq!(stop.stop_of(Generation(4)), None);
+        assert_eq!(stop.stop_of(Generation(3)), Some("Ada"));
+        assert_eq!(stop.stop_of(Generation(2)), Some("Ada"));
+        assert_eq!(quiet.stop_of(Generation(3)), None);
+        assert!(quiet.stop_of(Generation(1)).is_some());
     }
 }

@@ -46,15 +46,15 @@ pub(super) async fn hints(host: &Host, key: &RunKey) -> Result<Hints> {
     patiently(host, listen).await
 }
 
-/// Who asked for a stop, if somebody did.
+/// Who asked for a stop, or decided that a later generation takes this one's place.
 pub(super) async fn stopped_by(host: &Host, held: &Held) -> Result<Option<String>> {
     let (key, generation) = (held.key(), held.record.generation);
     let read = || {
         let (bus, key) = (host.bus.clone(), key.clone());
-        async move { bus.controls(&key, generation).await }
+        async move { bus.controls(&key).await }
     };
     let controls = patiently(host, read).await?;
-    Ok(controls.and_then(|controls| controls.stop().map(str::to_owned)))
+    Ok(controls.and_then(|controls| controls.stop_of(generation).map(str::to_owned)))
 }
 
 /// Reads a record and its revision.
