@@ -3,7 +3,7 @@
 //! With the platform's `nats` and `provision` the only place that names async-nats. It decides
 //! nothing: loops call it and act on what it returns. Every call has a time-out.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::context::PublishError;
@@ -208,16 +208,21 @@ impl Bus {
         Ok(deliveries.take_until(Box::pin(connected)))
     }
 
-    /// Every presence, now and from now on.
+    /// Every presence, now and from now on, with the time at which NATS got it, in milliseconds
+    /// since 1970.
     pub(crate) async fn presences(
         &self,
-    ) -> Result<impl Stream<Item = Result<Presence>> + Unpin + use<>> {
+    ) -> Result<impl Stream<Item = Result<(Presence, i64)>> + Unpin + use<>> {
         let watch =
             self.runners.watch_with_history(">").await.map_err(request("watching the runners"))?;
         Ok(Box::pin(watch.filter_map(|entry| async {
             match entry {
                 Ok(entry) if entry.operation == kv::Operation::Put => {
+                    let since = SystemTime::from(entry.created).duration_since(UNIX_EPOCH);
+                    let since_ms = since.unwrap_or_default().as_millis();
+                    let got_ms = i64::try_from(since_ms).unwrap_or(i64::MAX);
                     let read = schemas::from_json(&entry.value);
+                    let read = read.map(|presence| (presence, got_ms));
                     Some(read.map_err(|source| BusError::Unreadable { key: entry.key, source }))
                 }
                 Ok(_) => None,

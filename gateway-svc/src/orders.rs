@@ -4,6 +4,7 @@
 //! who asked for it. What was decided is stored before anybody is told, and a second order about
 //! the same thing hears that it is too late.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -15,7 +16,7 @@ use crate::commands::{Done, Order, Press, STOP_EMOJI};
 use crate::crash;
 use crate::discord::{Discord, Pressed, Reacted};
 use crate::intake::Heard;
-use crate::outbox::Row;
+use crate::outbox::{Action, Row};
 use crate::render;
 use crate::routes::{Project, Routes};
 use crate::signals::Signals;
@@ -54,8 +55,14 @@ impl Orders {
             author: heard.author.clone(),
         };
         let rows = |done: &Done, place: Option<&render::Place>| {
-            let mut rows = render::told(heard, "order", done.line(order));
-            rows.extend(marks(done, place));
+            let mut rows = render::told(heard, "order", &done.line(order));
+            if let (Done::StoppingLater(_), Some(place), Some(Row { action, .. })) =
+                (done, place, rows.last_mut())
+                && let Action::Post { buttons, .. } = action
+            {
+                buttons.push(render::end_it(place));
+            }
+            rows.extend(marks(done, place, &heard.author.name));
             rows
         };
         let done = self.store.order(&ordered, rows, now_ms()).await?;
@@ -71,27 +78,27 @@ impl Orders {
             Ok(line) => line,
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "a button came to nothing");
-                "That did not work; please press again."
+                "That did not work; please press again.".into()
             }
         };
-        if let Err(error) = self.discord.answer(pressed, line).await {
+        if let Err(error) = self.discord.answer(pressed, &line).await {
             // What was decided is stored; only this one line is not seen.
             tracing::warn!(%error, "a press was not answered");
         }
     }
 
-    async fn try_press(&self, pressed: &Pressed) -> anyhow::Result<&'static str> {
+    async fn try_press(&self, pressed: &Pressed) -> anyhow::Result<Cow<'static, str>> {
         let Some(press) = Press::parse(&pressed.custom_id) else {
-            return Ok("This button is from another time; nothing was done.");
+            return Ok("This button is from another time; nothing was done.".into());
         };
         let known = self.store.known(&press.run).await?;
         let known = known.filter(|known| ChannelId::from(known.thread) == pressed.channel);
-        let Some(known) = known else { return Ok("Nobody knows this run any more.") };
+        let Some(known) = known else { return Ok("Nobody knows this run any more.".into()) };
         let Some(project) = self.routes.project_of(known.channel) else {
-            return Ok("This project is not served any more.");
+            return Ok("This project is not served any more.".into());
         };
         if !project.allow.permits(pressed.by.id, &pressed.roles) {
-            return Ok("You may not decide this.");
+            return Ok("You may not decide this.".into());
         }
         let ordered = Ordered {
             order: press.order,
@@ -102,7 +109,9 @@ impl Orders {
             by: By::Interaction(pressed.id),
             author: pressed.by.clone(),
         };
-        let done = self.store.order(&ordered, marks, now_ms()).await?;
+        let by = &pressed.by.name;
+        let rows = |done: &Done, place: Option<&render::Place>| marks(done, place, by);
+        let done = self.store.order(&ordered, rows, now_ms()).await?;
         let done = done.context("a press is no message")?;
         tracing::info!(thread = %known.thread, order = ?press.order, ?done, "a button");
         self.signals.stored();
@@ -133,7 +142,14 @@ impl Orders {
             by: By::Reaction(reacted.message),
             author: Author { id: reacted.by, name: format!("<@{}>", reacted.by) },
         };
-        let done = self.store.order(&ordered, marks, now_ms()).await?;
+        let rows = |done: &Done, place: Option<&render::Place>| {
+            let mut rows = marks(done, place, &ordered.author.name);
+            if let (Done::StoppingLater(_), Some(place)) = (done, place) {
+                rows.push(render::later(place, &done.line(Order::Stop)));
+            }
+            rows
+        };
+        let done = self.store.order(&ordered, rows, now_ms()).await?;
         tracing::info!(channel = %reacted.channel, ?done, "a reaction");
         self.signals.stored();
         Ok(())
@@ -141,11 +157,17 @@ impl Orders {
 }
 
 /// What stands under the question after an order.
-fn marks(done: &Done, place: Option<&render::Place>) -> Vec<Row> {
+fn marks(done: &Done, place: Option<&render::Place>, by: &str) -> Vec<Row> {
     let Some(place) = place else { return Vec::new() };
     match done {
         Done::Again => render::again(place),
         Done::Dropped => render::dropped(place),
-        Done::Stopping | Done::Discarded | Done::TooLate | Done::Nothing => Vec::new(),
+        Done::Ended(left) => render::ended_by(place, by, left),
+        Done::Stopping
+        | Done::StoppingLater(_)
+        | Done::Waiting(_)
+        | Done::Discarded
+        | Done::TooLate
+        | Done::Nothing => Vec::new(),
     }
 }

@@ -1,4 +1,5 @@
-//! RUNNERS → owners: the first runner that shows itself with a project becomes its owner.
+//! RUNNERS → owners: the first runner that shows itself with a project becomes its owner; and when
+//! each was seen last.
 //!
 //! Presence is a hint: nothing is concluded from its absence, and who owns a project is a row of
 //! the store. A second claimant is named loudly and changes nothing.
@@ -32,9 +33,18 @@ pub(crate) async fn run(
     loop {
         match bus.presences().await {
             Ok(mut presences) => {
+                let mut known = HashSet::new();
                 while let Some(Some(next)) = stop.run_until_cancelled(presences.next()).await {
                     match next {
-                        Ok(presence) => seen(&routes, &store, &signals, &presence, &mut told).await,
+                        Ok((presence, got_ms)) => {
+                            // The first one of a runner may be from before; its age is told by
+                            // the clock of NATS. Our own says when the others come.
+                            let is_news = !known.insert(presence.state_id);
+                            let now_ms = now_ms();
+                            let seen_ms = if is_news { now_ms } else { now_ms.min(got_ms) };
+                            note(&store, &presence, seen_ms).await;
+                            seen(&routes, &store, &signals, &presence, &mut told).await;
+                        }
                         Err(error) => {
                             tracing::warn!(error = ?error, "the runners are watched anew");
                             break;
@@ -47,6 +57,13 @@ pub(crate) async fn run(
         if stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
             return;
         }
+    }
+}
+
+async fn note(store: &Store, presence: &Presence, seen_ms: i64) {
+    if let Err(error) = store.saw(presence, seen_ms).await {
+        // The next one is seconds away.
+        tracing::debug!(error = ?error, "a sight of a runner was not noted");
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! It looks at every released run without outcome: reads its record and folds it, so that a lost
 //! feed heals, and publishes the run again, which is harmless while the message is stored and
-//! mends the loss when it is not. It never decides that a run is over.
+//! mends the loss when it is not. What a person ended is to be stopped as well: its controls are
+//! written until a record says that nobody is at it. It never decides that a run is over.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::bus::Bus;
 use crate::crash;
 use crate::feed::Folder;
 use crate::signals::Signals;
-use crate::store::{Released, Store};
+use crate::store::{Released, Stopping, Store};
 
 /// How long a lost signal or a lost message can go unnoticed.
 const EVERY: Duration = Duration::from_secs(15);
@@ -49,6 +50,28 @@ async fn reconcile(store: &Store, bus: &Bus, folder: &Folder) -> anyhow::Result<
             // One run that cannot be published must not keep the others.
             tracing::warn!(%run, error = format!("{error:#}"), "a run waits to be published");
         }
+    }
+    for stopping in store.stopping().await? {
+        let run = stopping.key.run.clone();
+        if let Err(error) = stop(store, bus, &stopping).await {
+            tracing::warn!(%run, error = format!("{error:#}"), "an ended run waits to be stopped");
+        }
+    }
+    Ok(())
+}
+
+/// Sees to it that whoever holds an ended generation hears of it.
+async fn stop(store: &Store, bus: &Bus, stopping: &Stopping) -> anyhow::Result<()> {
+    let key = &stopping.key;
+    if bus.record(key).await?.is_some_and(|record| stopping.is_over(record.fact())) {
+        tracing::info!(run = %key.run, generation = %stopping.ended, "is over at its runner too");
+        return Ok(store.stopped(stopping).await?);
+    }
+    // Controls of a later generation say as much, and are written with that.
+    if store.controls(key, stopping.now).await?.is_none()
+        && let Some(controls) = store.controls(key, stopping.ended).await?
+    {
+        bus.control(key, &controls).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
 use schemas::record::{Denial, Outcome};
 
-use crate::commands::{Order, Press};
+use crate::commands::{Left, Order, Press};
 use crate::intake::Heard;
 use crate::outbox::{Action, Button, Mark, Row};
 use crate::pages::pages;
@@ -70,8 +70,28 @@ pub(crate) fn ended(place: &Place, outcome: &Outcome, answer: &str) -> Vec<Row> 
         }
         Outcome::Stopped { by } => (Mark::Stopped, "stopped", format!("⏹️ Stopped by {by}.")),
     };
+    finished(place, mark, part, &text)
+}
+
+/// What is owed when a person ended a run, whoever holds it: a line that says what may be left of
+/// it, then the mark.
+pub(crate) fn ended_by(place: &Place, by: &str, left: &Left) -> Vec<Row> {
+    let left = match left {
+        Left::Nothing => String::new(),
+        Left::Stopping(runner) => {
+            format!(" claude may be at work on **{runner}** until its runner has stopped it.")
+        }
+        Left::Away(runner) => {
+            format!(" claude may still be at work on **{runner}** until its runner is back.")
+        }
+    };
+    finished(place, Mark::Stopped, "stopped", &format!("⏹️ Ended by {by}.{left}"))
+}
+
+/// The text, with what may be decided about it, then the mark.
+fn finished(place: &Place, mark: Mark, part: &str, text: &str) -> Vec<Row> {
     let row = |part: &str, action| Row::of(&place.run, place.generation, part, action);
-    let mut rows: Vec<Row> = pages(&text)
+    let mut rows: Vec<Row> = pages(text)
         .into_iter()
         .enumerate()
         .map(|(n, content)| {
@@ -103,6 +123,19 @@ pub(crate) fn quiet(place: &Place, since_ms: i64, now_ms: i64) -> Row {
     Row::of(&place.run, place.generation, &format!("quiet/{since_ms}"), post)
 }
 
+/// What is owed when a reaction cannot stop a run now: the line and the button that ends it.
+pub(crate) fn later(place: &Place, line: &str) -> Row {
+    let channel = place.thread.into();
+    let buttons = vec![end_it(place)];
+    let post = Action::Post { channel, reply_to: None, content: line.to_owned(), buttons };
+    Row::of(&place.run, place.generation, "later", post)
+}
+
+/// The button that ends a run now.
+pub(crate) fn end_it(place: &Place) -> Button {
+    button(place, Order::End, "End it now")
+}
+
 /// What is owed when a run is tried again: 👀 in place of the old mark.
 pub(crate) fn again(place: &Place) -> Vec<Row> {
     let Some((channel, message)) = place.asked else { return Vec::new() };
@@ -127,12 +160,12 @@ pub(crate) fn dropped(place: &Place) -> Vec<Row> {
 
 /// The buttons under what failed or was stopped.
 fn decisions(place: &Place) -> Vec<Button> {
-    [(Order::Retry, "Retry"), (Order::Discard, "Discard")]
-        .map(|(order, label)| {
-            let press = Press { order, run: place.run.clone(), generation: place.generation };
-            Button { id: press.custom_id(), label: label.to_owned() }
-        })
-        .into()
+    vec![button(place, Order::Retry, "Retry"), button(place, Order::Discard, "Discard")]
+}
+
+fn button(place: &Place, order: Order, label: &str) -> Button {
+    let press = Press { order, run: place.run.clone(), generation: place.generation };
+    Button { id: press.custom_id(), label: label.to_owned() }
 }
 
 /// The small print that names what was refused.
@@ -206,6 +239,16 @@ mod tests {
             Outcome::Answered { answer: Text::Inline(answer.clone()), denied: Vec::new() };
         let rows = ended(&place(), &outcome, &answer);
         assert_eq!(names(&rows), ["m7/2/answer/1", "m7/2/answer/2", "m7/2/mark", "m7/2/unseen"]);
+    }
+
+    #[test]
+    fn who_ended_a_run_is_told_with_what_may_be_left_of_it() {
+        let rows = ended_by(&place(), "Ada", &Left::Away("host".into()));
+        assert_eq!(names(&rows), ["m7/2/stopped/1", "m7/2/mark", "m7/2/unseen"]);
+        let Action::Post { content, buttons, .. } = &rows[0].action else { panic!("{rows:?}") };
+        assert!(content.starts_with("⏹️ Ended by Ada. claude may still be at work on **host**"));
+        let ids: Vec<_> = buttons.iter().map(|button| button.id.as_str()).collect();
+        assert_eq!(ids, ["retry/m7/2", "discard/m7/2"]);
     }
 
     #[test]

@@ -17,12 +17,13 @@ use std::error::Error;
 
 use schemas::ids::{ChannelId, IdError, MessageId, ProjectName, ThreadId};
 use schemas::presence::Presence;
+use schemas::streams::PRESENCE_EVERY;
 use sqlx::{Any, AnyPool, Row as _, Transaction};
 use thiserror::Error;
 
 pub(crate) use alone::Alone;
 pub(crate) use open::{StoreUrl, StoreUrlError};
-pub(crate) use orders::{About, By, Ordered};
+pub(crate) use orders::{About, By, Ordered, Stopping};
 pub(crate) use outbox::{Due, Lease, Troubled};
 pub(crate) use runs::{Folded, NewRun, Released};
 
@@ -190,6 +191,25 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?;
         row.map(|row| id(row.try_get("channel")?, ChannelId::new)).transpose()
+    }
+
+    /// Notes that a runner was seen. Never goes back, and writes no more often than it must to tell
+    /// who is away.
+    pub(crate) async fn saw(&self, presence: &Presence, seen_ms: i64) -> Result<()> {
+        let step_ms = i64::try_from(PRESENCE_EVERY.as_millis() / 2).expect("some seconds fit");
+        sqlx::query(
+            "INSERT INTO runners (state_id, runner, seen_ms) VALUES ($1, $2, $3)
+             ON CONFLICT (state_id) DO UPDATE
+                SET runner = excluded.runner, seen_ms = excluded.seen_ms
+              WHERE runners.seen_ms + $4 <= excluded.seen_ms",
+        )
+        .bind(presence.state_id.to_string())
+        .bind(presence.runner.as_str())
+        .bind(seen_ms)
+        .bind(step_ms)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     /// Makes the first runner that shows itself with a project its owner. Returns the owner's name

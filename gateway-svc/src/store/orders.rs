@@ -1,15 +1,17 @@
-//! Orders: stop, retry, discard; each in one transaction under the thread's row.
+//! Orders: stop, retry, discard, end; each in one transaction under the thread's row.
 
 use schemas::control::{Control, Controls, What};
 use schemas::ids::{ChannelId, Generation, MessageId, ProjectName, RunId, ThreadId, UserId};
+use schemas::record::Record;
 use schemas::request::Author;
+use schemas::run::{Fact, Phase};
 use schemas::streams::RunKey;
 use sqlx::Row as _;
 
 use super::outbox::insert_rows;
 use super::runs::{judge, release};
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
-use crate::commands::{Done, Order};
+use crate::commands::{Done, Holder, Left, Order};
 use crate::outbox::Row;
 use crate::render::Place;
 
@@ -66,6 +68,8 @@ struct Found {
     place: Place,
     state: String,
     outcome: String,
+    /// The newest record of this generation.
+    record: Option<Record>,
 }
 
 /// A run that somebody may order about.
@@ -79,6 +83,25 @@ pub(crate) struct Known {
     pub(crate) generation: Generation,
     /// Who asked for it.
     pub(crate) author: UserId,
+}
+
+/// A run of which a generation was ended by a person while somebody may be at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stopping {
+    /// The key of its record.
+    pub(crate) key: RunKey,
+    /// The newest generation that was ended.
+    pub(crate) ended: Generation,
+    /// The generation that it is in.
+    pub(crate) now: Generation,
+}
+
+impl Stopping {
+    /// Whether nobody is at what was ended any more, by the newest record: it has its outcome, or
+    /// a later generation has begun, which happens when the earlier one is gone.
+    pub(crate) fn is_over(&self, fact: Fact) -> bool {
+        self.ended < fact.generation || self.ended == fact.generation && fact.phase == Phase::Ended
+    }
 }
 
 impl Store {
@@ -101,16 +124,23 @@ impl Store {
         let found = find(&mut tx, ordered).await?;
         let done = match &found {
             Some(found) => carry_out(&mut tx, ordered, found, now_ms).await?,
-            None => match ordered.about {
-                About::Newest => Done::Nothing,
-                About::Run(..) => Done::TooLate,
+            None => match (&ordered.about, ordered.order) {
+                (About::Newest, Order::Stop) => nothing_runs(&mut tx, thread).await?,
+                (About::Newest, Order::Retry | Order::Discard | Order::End) => Done::Nothing,
+                (About::Run(..), _) => Done::TooLate,
             },
         };
         let place = found.map(|found| match done {
-            Done::Again => Place { generation: found.place.generation.next(), ..found.place },
-            Done::Stopping | Done::Dropped | Done::Discarded | Done::TooLate | Done::Nothing => {
-                found.place
+            Done::Again | Done::Ended(_) => {
+                Place { generation: found.place.generation.next(), ..found.place }
             }
+            Done::Stopping
+            | Done::StoppingLater(_)
+            | Done::Waiting(_)
+            | Done::Dropped
+            | Done::Discarded
+            | Done::TooLate
+            | Done::Nothing => found.place,
         });
         insert_rows(&mut tx, thread, &rows(&done, place.as_ref()), now_ms).await?;
         release(&mut tx, thread, now_ms).await?;
@@ -145,6 +175,39 @@ impl Store {
         Ok((!controls.items.is_empty()).then_some(controls))
     }
 
+    /// Every run of which a generation was ended by a person and is to be stopped yet.
+    pub(crate) async fn stopping(&self) -> Result<Vec<Stopping>> {
+        let rows = sqlx::query(
+            "SELECT run, project, thread, generation, stopping FROM runs
+              WHERE stopping IS NOT NULL ORDER BY run",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Stopping {
+                    key: RunKey {
+                        project: row.try_get::<String, _>("project")?.parse()?,
+                        thread: id(row.try_get("thread")?, ThreadId::new)?,
+                        run: row.try_get::<String, _>("run")?.parse()?,
+                    },
+                    ended: row.try_get::<i64, _>("stopping")?.to_string().parse()?,
+                    now: row.try_get::<i64, _>("generation")?.to_string().parse()?,
+                })
+            })
+            .collect()
+    }
+
+    /// Notes that nothing is left of a generation that was ended.
+    pub(crate) async fn stopped(&self, stopping: &Stopping) -> Result<()> {
+        sqlx::query("UPDATE runs SET stopping = NULL WHERE run = $1 AND stopping = $2")
+            .bind(stopping.key.run.as_str())
+            .bind(i64::from(stopping.ended.0))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// A run, if it is one.
     pub(crate) async fn known(&self, run: &RunId) -> Result<Option<Known>> {
         let row =
@@ -170,9 +233,17 @@ async fn carry_out(tx: &mut Tx, ordered: &Ordered, found: &Found, now_ms: i64) -
     match (ordered.order, found.state.as_str()) {
         (Order::Stop, "released") => {
             control(tx, &found.place, ordered, now_ms).await?;
-            Ok(Done::Stopping)
+            let holder = holder(tx, ordered, found).await?;
+            let is_there = holder.as_ref().is_some_and(|holder| holder.is_there(now_ms));
+            Ok(if is_there { Done::Stopping } else { Done::StoppingLater(holder) })
         }
-        (Order::Stop, "queued") => {
+        (Order::End, "released") => {
+            control(tx, &found.place, ordered, now_ms).await?;
+            let holder = holder(tx, ordered, found).await?;
+            end_now(tx, found, holder.is_some(), now_ms).await?;
+            Ok(Done::Ended(left(found, holder, now_ms)))
+        }
+        (Order::Stop | Order::End, "queued") => {
             end(tx, run, "dropped", now_ms).await?;
             Ok(Done::Dropped)
         }
@@ -185,8 +256,70 @@ async fn carry_out(tx: &mut Tx, ordered: &Ordered, found: &Found, now_ms: i64) -
             end(tx, run, "discarded", now_ms).await?;
             Ok(Done::Discarded)
         }
-        (Order::Stop | Order::Retry | Order::Discard, _) => Ok(Done::TooLate),
+        (Order::Stop | Order::Retry | Order::Discard | Order::End, _) => Ok(Done::TooLate),
     }
+}
+
+/// What may be left of a run that is ended.
+fn left(found: &Found, holder: Option<Holder>, now_ms: i64) -> Left {
+    match holder {
+        Some(holder) if found.record.is_some() => {
+            let is_there = holder.is_there(now_ms);
+            if is_there { Left::Stopping(holder.runner) } else { Left::Away(holder.runner) }
+        }
+        Some(_) | None => Left::Nothing,
+    }
+}
+
+/// What a stop is told where nothing is released.
+async fn nothing_runs(tx: &mut Tx, thread: ThreadId) -> Result<Done> {
+    let row =
+        sqlx::query("SELECT COUNT(*) AS waiting FROM runs WHERE thread = $1 AND state = 'queued'")
+            .bind(number(thread.get()))
+            .fetch_one(&mut **tx)
+            .await?;
+    let waiting = row.try_get("waiting")?;
+    Ok(if waiting == 0 { Done::Nothing } else { Done::Waiting(waiting) })
+}
+
+/// Who has a released run: the one who wrote its record, or else the project's owner.
+async fn holder(tx: &mut Tx, ordered: &Ordered, found: &Found) -> Result<Option<Holder>> {
+    let (runner, state_id) = if let Some(record) = &found.record {
+        (record.runner.to_string(), record.state_id.to_string())
+    } else {
+        let row = sqlx::query("SELECT runner, state_id FROM owners WHERE project = $1")
+            .bind(ordered.project.as_str())
+            .fetch_optional(&mut **tx)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        (row.try_get("runner")?, row.try_get("state_id")?)
+    };
+    let row = sqlx::query("SELECT seen_ms FROM runners WHERE state_id = $1")
+        .bind(state_id)
+        .fetch_optional(&mut **tx)
+        .await?;
+    let seen_ms = row.map(|row| row.try_get("seen_ms")).transpose()?;
+    Ok(Some(Holder { runner, seen_ms }))
+}
+
+/// Ends a released run in a new generation. The one before is to be stopped, if anybody can have
+/// heard of it: without an owner, nothing was published.
+async fn end_now(tx: &mut Tx, found: &Found, is_heard_of: bool, now_ms: i64) -> Result<()> {
+    let Place { run, generation, .. } = &found.place;
+    let stopping = is_heard_of.then_some(i64::from(generation.0));
+    sqlx::query(
+        "UPDATE runs SET state = 'ended', outcome = 'stopped', ended_ms = $2, generation = $3,
+                         stopping = COALESCE($4, stopping), attempt = NULL, owner = NULL,
+                         phase = NULL, record = NULL
+          WHERE run = $1",
+    )
+    .bind(run.as_str())
+    .bind(now_ms)
+    .bind(i64::from(generation.next().0))
+    .bind(stopping)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Whether a person may still decide about an outcome.
@@ -200,13 +333,14 @@ async fn find(tx: &mut Tx, ordered: &Ordered) -> Result<Option<Found>> {
     let newest = match ordered.order {
         Order::Stop => "state = 'released'",
         Order::Retry | Order::Discard => "state = 'ended' AND outcome IN ('failed', 'stopped')",
+        Order::End => "state <> 'ended'",
     };
-    let columns = "run, generation, state, outcome, asked_in, asked_by";
+    let columns = "run, generation, state, outcome, record, asked_in, asked_by";
     let row = match &ordered.about {
         About::Newest => {
             let text = format!(
                 "SELECT {columns} FROM runs WHERE thread = $1 AND {newest}
-                  ORDER BY ord DESC LIMIT 1"
+                  ORDER BY CASE WHEN state = 'queued' THEN 1 ELSE 0 END, ord DESC LIMIT 1"
             );
             let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(number(thread.get()));
             query.fetch_optional(&mut **tx).await?
@@ -230,7 +364,14 @@ async fn find(tx: &mut Tx, ordered: &Ordered) -> Result<Option<Found>> {
         asked: super::runs::asked(&row)?,
     };
     let outcome: Option<String> = row.try_get("outcome")?;
-    Ok(Some(Found { place, state: row.try_get("state")?, outcome: outcome.unwrap_or_default() }))
+    let record: Option<String> = row.try_get("record")?;
+    let record = record.map(|text| serde_json::from_str(&text)).transpose();
+    Ok(Some(Found {
+        place,
+        state: row.try_get("state")?,
+        outcome: outcome.unwrap_or_default(),
+        record: record.map_err(|source| StoreError::BadJson { what: "record", source })?,
+    }))
 }
 
 async fn control(tx: &mut Tx, place: &Place, ordered: &Ordered, now_ms: i64) -> Result<()> {

@@ -28,6 +28,7 @@ impl Store {
             "DELETE FROM controls WHERE at_ms < $1",
             "DELETE FROM outbox WHERE state <> 'due' AND done_ms < $1",
             "DELETE FROM messages WHERE judged_ms < $1",
+            "DELETE FROM runners WHERE seen_ms < $1",
             "DELETE FROM threads WHERE active_ms < $1
                 AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread = threads.thread)
                 AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.thread = threads.thread)",

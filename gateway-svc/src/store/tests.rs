@@ -3,6 +3,8 @@
 //! A promise is a function of a [`Fresh`] store. `promises!` makes each of them a test on SQLite,
 //! and one test of all on PostgreSQL, which names those that are broken there.
 
+mod ended;
+mod families;
 mod postgres;
 mod starting;
 mod together;
@@ -17,6 +19,8 @@ use schemas::request::Author;
 use schemas::streams::RunKey;
 use tokio::task::JoinSet;
 
+use self::ended::*;
+use self::families::*;
 use self::postgres::Server;
 use self::starting::tables_of_a_newer_version_are_refused;
 use self::together::*;
@@ -79,6 +83,17 @@ promises![
     tables_of_a_newer_version_are_refused,
     what_was_done_meanwhile_is_not_replaced,
     a_text_may_hold_a_zero_byte,
+    a_run_is_ended_in_a_new_generation_and_the_next_one_is_released,
+    a_late_record_of_an_ended_generation_changes_nothing,
+    an_ended_run_is_tried_again_and_ended_again,
+    what_nobody_can_have_heard_of_is_not_to_be_stopped,
+    an_end_is_about_what_runs_before_what_waits,
+    a_stop_says_who_is_away,
+    a_sight_of_a_runner_never_goes_back,
+    a_run_is_ended_or_answered_but_not_both,
+    a_family_is_open_until_its_last_outcome,
+    an_open_family_comes_before_an_older_run_that_is_tried_again,
+    a_family_goes_on_behind_a_timer_alone,
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,7 +389,8 @@ async fn a_failed_run_is_tried_again_in_a_new_generation_once(Fresh { store, .. 
 
 async fn an_order_by_a_message_is_carried_out_once(Fresh { store, .. }: Fresh) {
     store.accept(&new_run(7, 7), &[], 1).await.unwrap();
-    assert_eq!(give(&store, order(Order::Stop, About::Newest, 20)).await, Some(Done::Stopping));
+    let stopping = give(&store, order(Order::Stop, About::Newest, 20)).await;
+    assert_eq!(stopping, Some(Done::StoppingLater(None)), "no runner has the project");
     assert_eq!(give(&store, order(Order::Stop, About::Newest, 20)).await, None);
     let controls = store.controls(&key(7, 7), Generation(1)).await.unwrap().unwrap();
     assert_eq!(controls.stop(), Some("Ada"));

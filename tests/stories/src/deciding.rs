@@ -16,7 +16,7 @@ async fn in_the_middle(world: &World) -> Result<Question<'_>> {
 }
 
 /// An order in the thread of a question, and what its author is told.
-async fn order(question: Question<'_>, word: &str) -> Result<String> {
+pub(crate) async fn order(question: Question<'_>, word: &str) -> Result<String> {
     question.follow_up(word).await?.refusal().await
 }
 
@@ -54,7 +54,11 @@ async fn says(world: &World, question: Question<'_>, text: &str) -> Result<()> {
 }
 
 /// The newest button of this label in the thread of a question.
-fn button(world: &World, question: Question<'_>, label: &str) -> Result<(MessageId, String)> {
+pub(crate) fn button(
+    world: &World,
+    question: Question<'_>,
+    label: &str,
+) -> Result<(MessageId, String)> {
     let said = world.discord().messages(question.thread());
     let mut buttons = said.iter().flat_map(|message| {
         let rows = message.components.iter();
@@ -68,7 +72,7 @@ fn button(world: &World, question: Question<'_>, label: &str) -> Result<(Message
 }
 
 /// Somebody presses a button, and is told so.
-async fn press(
+pub(crate) async fn press(
     world: &World,
     who: &str,
     (message, button): &(MessageId, String),
@@ -135,7 +139,7 @@ async fn a_stop_of_the_time_without_a_runner_counts() -> Result<()> {
     let world = World::start().await?;
     let question = in_the_middle(&world).await?;
     world.stop_runner().await?;
-    assert_eq!(order(question, "!stop").await?, "Stopping it.");
+    assert!(order(question, "!stop").await?.starts_with("Stopping it."));
     world.start_runner().await?;
     is_stopped(question).await
 }

@@ -9,6 +9,7 @@ mod config;
 mod deciding;
 mod discord_away;
 mod doctor;
+mod ended;
 mod ending;
 mod kills;
 mod long;

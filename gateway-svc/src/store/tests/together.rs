@@ -203,6 +203,30 @@ pub(super) async fn a_retry_that_many_ask_for_is_one(fresh: Fresh) {
     assert_eq!(released[0].request.generation, Generation(2));
 }
 
+/// A run is ended at the very moment at which its answer comes.
+pub(super) async fn a_run_is_ended_or_answered_but_not_both(fresh: Fresh) {
+    let gateways = fresh.gateways().await;
+    for thread in 100..100 + ROUNDS {
+        fresh.store.accept(&new_run(thread, thread), &[], 1).await.unwrap();
+        let key = key(thread, thread);
+        let outcomes = eight(&gateways, |gateway, number| {
+            let key = key.clone();
+            async move {
+                if number % 2 == 0 {
+                    let answer = record(&key.run, answered());
+                    let folded = gateway.fold(&key, &answer, nothing, 2).await.unwrap();
+                    return folded == Folded::Moved;
+                }
+                let about = About::Run(key.run.clone(), Generation(1));
+                let (thread, by) = (key.thread, By::Interaction(number));
+                let ordered = Ordered { thread, by, ..order(Order::End, about, 1) };
+                matches!(give(&gateway, ordered).await, Some(Done::Ended(_)))
+            }
+        });
+        assert_eq!(how_many(&outcomes.await, &true), 1);
+    }
+}
+
 /// A message is deleted at the very moment at which its run is due.
 pub(super) async fn a_run_that_waits_is_released_or_dropped_but_not_both(fresh: Fresh) {
     let gateways = fresh.gateways().await;
