@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 use parts::keeper;
 use parts::spool::{Closing, Ending, Graces, KeeperState, Line, Spec, Spool};
 use parts::tmux::Tmux;
+// The parts die on command by the name `crate::crash`.
+use platform::crash;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// Nothing here takes a tenth of this; it only ends a test that would hang.
