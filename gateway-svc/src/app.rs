@@ -77,7 +77,7 @@ async fn start(
     let store = Store::open_patiently(&config.database_url, readiness).await?;
     let alone = store.take(&config.database_url).await?;
     // Before anything is folded: a run must not be released before its message was read again.
-    store.close_gates(now_ms() + hearing::BACKFILL_MAX_MS).await?;
+    store.close_gates(hearing::gates_until_ms(config.catch_up)).await?;
     // Whoever starts it again may have mended what a row waits for.
     store.try_at_once(now_ms()).await?;
     readiness.ready("store");
@@ -96,6 +96,7 @@ async fn start(
         hands.clone(),
         signals.clone(),
         readiness.clone(),
+        config.catch_up,
     );
 
     let look = {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use platform::config::{self, ConfigError, Environment, Problems};
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
+use schemas::streams::KEEP;
 use serde::Deserialize;
 
 use crate::routes::{Allow, Project, Routes};
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) routes: Routes,
     /// How posts are paced.
     pub(crate) posting: Posting,
+    /// How what was missed is read.
+    pub(crate) catch_up: CatchUp,
 }
 
 /// How posts are paced.
@@ -49,6 +52,17 @@ pub(crate) struct Posting {
     pub(crate) locked_pause: Duration,
     /// The pause before a row is tried again that lacks a right: somebody has to give it first.
     pub(crate) parked_pause: Duration,
+}
+
+/// How what was missed is read over REST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CatchUp {
+    /// What is older is listed with a button and not run.
+    pub(crate) max: Duration,
+    /// How often everything is read again, for events that Discord never sent.
+    pub(crate) every: Duration,
+    /// How long a thread that cannot be read holds its newer runs back.
+    pub(crate) backfill: Duration,
 }
 
 /// How to reach Discord.
@@ -85,6 +99,9 @@ struct File {
     nats_url: Option<String>,
     database_url: Option<String>,
     http_listen: Option<String>,
+    catch_up_max_s: Option<u64>,
+    catch_up_every_s: Option<u64>,
+    backfill_s: Option<u64>,
     #[serde(default)]
     discord: DiscordFile,
     #[serde(default)]
@@ -120,6 +137,12 @@ struct ProjectFile {
 
 const NATS_URL: &str = "nats://127.0.0.1:4222";
 const HTTP_LISTEN: &str = "127.0.0.1:7070";
+/// Above this, a verdict could be forgotten before its message is too old to be run.
+const CATCH_UP_MAX: Duration = Duration::from_secs(KEEP.as_secs() - 86_400);
+/// Above this, an event that Discord never sent would be found too late to be of use to anybody.
+const CATCH_UP_EVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Above this, nobody would still wait for the thread.
+const BACKFILL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const ALLOW_RULE: &str = "say who may use the project: allow = \"everyone\", or \
                           allow = { roles = [\"ID\"], users = [\"ID\"] }";
 
@@ -182,7 +205,24 @@ impl File {
         url
     }
 
+    fn catch_up(&self, problems: &mut Problems) -> CatchUp {
+        let mut seconds = |key, own: Option<u64>, usual, max: Duration| {
+            let taken = own.unwrap_or(usual);
+            let max = max.as_secs();
+            problems.check((1..=max).contains(&taken), key, || {
+                format!("must be 1 to {max} seconds, is {taken}")
+            });
+            Duration::from_secs(taken)
+        };
+        CatchUp {
+            max: seconds("catch_up_max_s", self.catch_up_max_s, 24 * 60 * 60, CATCH_UP_MAX),
+            every: seconds("catch_up_every_s", self.catch_up_every_s, 180, CATCH_UP_EVERY_MAX),
+            backfill: seconds("backfill_s", self.backfill_s, 120, BACKFILL_MAX),
+        }
+    }
+
     fn check(self, path: &Path, env: &Environment, problems: &mut Problems) -> Option<Config> {
+        let catch_up = self.catch_up(problems);
         let nats_url = self.nats_url(env, problems);
         let database_url = over(env, "DATABASE_URL", self.database_url).or_else(|| {
             let state = config::xdg(env, "XDG_STATE_HOME", ".local/state")?;
@@ -205,6 +245,7 @@ impl File {
             http_listen: http_listen?,
             routes,
             posting,
+            catch_up,
         })
     }
 }
@@ -345,6 +386,8 @@ mod tests {
         let store = config.database_url.to_string();
         assert_eq!(store, "sqlite:///home/ada/.local/state/holdfast/gateway.db");
         assert_eq!(config.routes.project_of("7".parse().unwrap()).unwrap().name.as_str(), "app");
+        let CatchUp { max, every, backfill } = config.catch_up;
+        assert_eq!([max, every, backfill].map(|it| it.as_secs()), [86_400, 180, 120]);
     }
 
     #[test]
@@ -368,6 +411,20 @@ mod tests {
         let error = load("[posting]\nlease_s = 60\nlocked_pause_s = 0").unwrap_err().to_string();
         assert!(error.contains("posting.lease_s: must be less than nonce_window_s"), "{error}");
         assert!(error.contains("posting.locked_pause_s: must be at least 1"), "{error}");
+    }
+
+    #[test]
+    fn times_out_of_bounds_are_told_with_their_bounds() {
+        let text = "catch_up_max_s = 0\ncatch_up_every_s = 0\nbackfill_s = 90000";
+        let error = load(text).unwrap_err().to_string();
+        for part in [
+            "catch_up_max_s: must be 1 to 2505600 seconds, is 0",
+            "catch_up_every_s: must be 1 to 86400 seconds, is 0",
+            "backfill_s: must be 1 to 86400 seconds, is 90000",
+            "projects: there is none",
+        ] {
+            assert!(error.contains(part), "{part:?} is not in\n{error}");
+        }
     }
 
     #[test]

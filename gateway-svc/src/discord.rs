@@ -202,6 +202,12 @@ impl Discord {
         Ok(parent.map(|parent| ChannelId::new(parent.get())).transpose()?)
     }
 
+    /// The id of the server that a place is in; `None` for what is in no server.
+    pub(crate) async fn guild_of(&self, place: ChannelId) -> Result<Option<u64>> {
+        let channel = self.http.get_channel(to(place)).await?.guild();
+        Ok(channel.map(|channel| channel.guild_id.get()))
+    }
+
     /// The roles that a person has in the server of a channel.
     pub(crate) async fn roles(&self, channel: ChannelId, user: UserId) -> Result<Vec<RoleId>> {
         let Some(place) = self.http.get_channel(to(channel)).await?.guild() else {

@@ -1,12 +1,14 @@
 //! Discord → store: every message is judged once, whether it was heard live or read afterwards.
 //!
-//! One loop takes events in order. When a session begins it first reads over REST what was missed,
-//! then goes on with what was heard meanwhile; a timer reads again. Live messages never move a
-//! cursor: it moves only over what REST returned, when the whole page is in the store, and stays
-//! two minutes behind, since ids of messages are not stored in order everywhere at once.
+//! One loop takes events in order. When a session begins it first reads over REST what was missed
+//! (`catch_up.rs`), then goes on with what was heard meanwhile; a timer reads again. What was found
+//! too late is run when somebody wants it (`late.rs`), one message at a time and after all that was
+//! heard. A live message never moves a cursor and is never too late.
+
+mod catch_up;
+mod late;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use platform::clock::now_ms;
@@ -17,30 +19,24 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use crate::config::CatchUp;
 use crate::crash;
-use crate::discord::{Discord, DiscordError, Event, HISTORY_MAX, is_discords};
+use crate::discord::{Discord, Event, is_discords};
 use crate::intake::{Heard, TEXT_FILE_MAX, Verdict, judge, prompt};
+use crate::missed::{LATE_ORDER, is_late};
 use crate::orders::Orders;
 use crate::render;
 use crate::routes::{Project, Routes};
 use crate::signals::Signals;
-use crate::store::{Cursor, NewRun, Store};
+use crate::store::{NewRun, Store};
 
-/// How often everything is read again, for events that Discord never sent.
-const EVERY: Duration = Duration::from_secs(180);
-/// Threads without a word for so long are not read again.
-const THREADS_FOR_MS: i64 = 7 * 24 * 60 * 60 * 1000;
-/// How far a cursor stays behind the present.
-const BEHIND_MS: i64 = 2 * 60 * 1000;
-/// How long a thread that cannot be read holds its newer runs back.
-pub(crate) const BACKFILL_MAX_MS: i64 = 2 * 60 * 1000;
+pub(crate) use catch_up::gates_until_ms;
+
 /// Places that are remembered as being none of ours.
 const STRANGERS_MAX: usize = 10_000;
 /// How often a file is fetched before the person is told.
 const FETCHES_MAX: usize = 3;
 
-/// Discord's code for a channel or a thread that is not there.
-const UNKNOWN_CHANNEL: i64 = 10_003;
 /// What is said to an order that is given outside a thread.
 const IN_A_THREAD: &str = "Say that in the thread that it is about.";
 
@@ -52,8 +48,20 @@ pub(crate) struct Hearing {
     signals: Signals,
     readiness: Readiness,
     orders: Orders,
+    catch_up: CatchUp,
+    listening: catch_up::Listening,
+    late: late::Late,
     /// The mapped channel of each place that was asked about: a hint that saves a question.
     parents: HashMap<ChannelId, Option<ChannelId>>,
+}
+
+/// How a message came to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// As an event.
+    Live,
+    /// Read over REST, afterwards.
+    Read,
 }
 
 /// A place where people talk: a mapped channel, or a thread of one.
@@ -71,6 +79,7 @@ impl Hearing {
         discord: Discord,
         signals: Signals,
         readiness: Readiness,
+        catch_up: CatchUp,
     ) -> Self {
         let orders = Orders {
             routes: std::sync::Arc::clone(&routes),
@@ -78,31 +87,47 @@ impl Hearing {
             discord: discord.clone(),
             signals: signals.clone(),
         };
-        Self { routes, store, discord, signals, readiness, orders, parents: HashMap::new() }
+        Self {
+            routes,
+            store,
+            discord,
+            signals,
+            readiness,
+            orders,
+            catch_up,
+            listening: catch_up::Listening::default(),
+            late: late::Late::default(),
+            parents: HashMap::new(),
+        }
     }
 
     /// Takes events until `stop`, or until nobody speaks any more.
     pub(crate) async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: CancellationToken) {
-        let mut timer = tokio::time::interval(EVERY);
+        let mut timer = tokio::time::interval(self.catch_up.every);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         timer.reset();
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return self.stop_listening().await,
                 event = events.recv() => match event {
                     Some(Event::Connected) => {
                         self.begin_session().await;
                         self.readiness.ready("discord");
                     }
+                    Some(Event::Alive { since_ms, at_ms }) => self.listens(since_ms, at_ms).await,
                     Some(Event::Edited(channel, message)) => self.edited(channel, message).await,
                     Some(Event::Deleted(message)) => self.deleted(message).await,
                     Some(Event::Message(heard)) => self.hear(&heard).await,
-                    Some(Event::Pressed(pressed)) => self.orders.pressed(&pressed).await,
+                    Some(Event::Pressed(pressed)) => {
+                        self.orders.pressed(&pressed).await;
+                        self.late.look_again();
+                    }
                     Some(Event::Reacted(reacted)) => self.orders.reacted(&reacted).await,
-                    None => return,
+                    None => return self.stop_listening().await,
                 },
                 _ = timer.tick() => self.catch_up().await,
+                () = std::future::ready(()), if self.late.may_be_due() => self.run_missed().await,
             }
         }
     }
@@ -111,12 +136,12 @@ impl Hearing {
     /// since no cursor moved over it.
     async fn hear(&mut self, heard: &Heard) {
         let span = tracing::info_span!("accept", otel.kind = "consumer", message.id = %heard.id);
-        if let Err(error) = self.try_hear(heard).instrument(span).await {
+        if let Err(error) = self.try_hear(heard, Found::Live).instrument(span).await {
             tracing::warn!(message = %heard.id, error = format!("{error:#}"), "will be read again");
         }
     }
 
-    async fn try_hear(&mut self, heard: &Heard) -> anyhow::Result<()> {
+    async fn try_hear(&mut self, heard: &Heard, found: Found) -> anyhow::Result<()> {
         let Some(spot) = self.spot(heard.channel).await? else { return Ok(()) };
         if self.store.is_judged(heard.id).await? {
             return Ok(());
@@ -124,7 +149,10 @@ impl Hearing {
         let routes = std::sync::Arc::clone(&self.routes);
         let Some(project) = routes.project_of(spot.channel) else { return Ok(()) };
         let roles = self.roles(heard, project).await?;
+        let is_late = found == Found::Read && is_late(heard.id, self.catch_up.max, now_ms());
         let verdict = match judge(heard, project, &roles) {
+            Verdict::Run if is_late => return self.miss(heard, spot, project).await,
+            Verdict::Order(_) if is_late => Verdict::Refused(LATE_ORDER.into()),
             Verdict::Run => match self.prompt(heard).await {
                 Ok(prompt) => return self.accept(heard, spot, project, prompt).await,
                 Err(line) => Verdict::Refused(line),
@@ -169,16 +197,7 @@ impl Hearing {
         project: &Project,
         prompt: String,
     ) -> anyhow::Result<()> {
-        let new = NewRun {
-            run: RunId::from(heard.id),
-            project: project.name.clone(),
-            channel: spot.channel,
-            thread: spot.thread.unwrap_or_else(|| heard.id.into()),
-            asked: (heard.channel, heard.id),
-            author: heard.author.clone(),
-            prompt,
-            trace: traceparent(&Span::current()),
-        };
+        let new = new_run(heard, spot, project, prompt);
         let rows = render::accepted(heard, spot.thread.is_none());
         crash::point("accept.heard");
         if self.store.accept(&new, &rows, now_ms()).await? {
@@ -260,30 +279,6 @@ impl Hearing {
         }
     }
 
-    /// A session began: until a thread was read, nothing newer in it is released.
-    async fn begin_session(&mut self) {
-        if let Err(error) = self.store.close_gates(now_ms() + BACKFILL_MAX_MS).await {
-            tracing::error!(error = ?error, "the gates stay open");
-        }
-        let waiting = self.store.waiting().await.unwrap_or_else(|error| {
-            tracing::warn!(error = ?error, "what waits was not read again");
-            Vec::new()
-        });
-        for run in waiting {
-            self.edited(run.channel, run.message).await;
-        }
-        self.catch_up().await;
-    }
-
-    async fn open_gate(&self, thread: ChannelId) -> anyhow::Result<()> {
-        let thread: ThreadId = thread.get().to_string().parse()?;
-        crash::point("gate.read");
-        self.store.open_gate(thread, now_ms()).await?;
-        crash::point("gate.opened");
-        self.signals.released.notify_one();
-        Ok(())
-    }
-
     /// A message was edited, or may have been: a run that waits takes its new text.
     async fn edited(&self, channel: ChannelId, message: MessageId) {
         let run = RunId::from(message);
@@ -318,81 +313,18 @@ impl Hearing {
             Err(error) => tracing::warn!(%run, error = ?error, "was not dropped"),
         }
     }
+}
 
-    /// Reads what was missed, in every mapped channel and every live thread.
-    async fn catch_up(&mut self) {
-        let channels: Vec<ChannelId> = self.routes.channels().map(|(channel, _)| channel).collect();
-        for channel in channels {
-            if let Err(error) = self.catch_up_channel(channel).await {
-                tracing::warn!(%channel, error = format!("{error:#}"), "a channel was not read");
-            }
-        }
-        let threads = match self.store.thread_cursors(now_ms() - THREADS_FOR_MS).await {
-            Ok(threads) => threads,
-            Err(error) => return tracing::warn!(error = ?error, "no thread was read"),
-        };
-        for (cursor, project) in threads {
-            if !self.routes.has(&project) {
-                continue;
-            }
-            let read =
-                self.read(cursor, |store, cursor| async move { store.read_thread(cursor).await });
-            let thread = cursor.place;
-            if let Err(error) = read.await {
-                tracing::warn!(%thread, error = format!("{error:#}"), "was not read");
-            } else if let Err(error) = self.open_gate(thread).await {
-                tracing::warn!(%thread, error = format!("{error:#}"), "was not released");
-            }
-        }
-    }
-
-    async fn catch_up_channel(&mut self, channel: ChannelId) -> anyhow::Result<()> {
-        let read_to = if let Some(read_to) = self.store.channel_cursor(channel).await? {
-            read_to
-        } else {
-            // What was written before the channel was mapped is history, not work. A channel
-            // without messages was read as far as its own id.
-            let newest = self.discord.newest(channel).await?;
-            let own: MessageId = channel.get().to_string().parse()?;
-            let read_to = newest.unwrap_or(own);
-            self.store.read_channel(Cursor { place: channel, read_to }).await?;
-            crash::point("read.mapped");
-            read_to
-        };
-        let cursor = Cursor { place: channel, read_to };
-        self.read(cursor, |store, cursor| async move { store.read_channel(cursor).await }).await
-    }
-
-    /// Reads a place from its cursor to its end, page by page.
-    async fn read<F>(
-        &mut self,
-        mut cursor: Cursor,
-        moved: impl Fn(Store, Cursor) -> F,
-    ) -> anyhow::Result<()>
-    where
-        F: Future<Output = Result<(), crate::store::StoreError>>,
-    {
-        loop {
-            let page = match self.discord.history(cursor.place, cursor.read_to).await {
-                Ok(page) => page,
-                // A thread that was not started yet, or is gone: there is nothing to read in it.
-                Err(DiscordError::Refused { code: UNKNOWN_CHANNEL, .. }) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            for heard in &page {
-                self.try_hear(heard).await?;
-            }
-            let Some(last) = page.last() else { return Ok(()) };
-            crash::point("read.stored");
-            let settled = now_ms() - BEHIND_MS;
-            let safe = page.iter().rev().find(|heard| heard.id.created_at_ms() <= settled);
-            if let Some(safe) = safe {
-                moved(self.store.clone(), Cursor { read_to: safe.id, ..cursor }).await?;
-            }
-            cursor.read_to = last.id;
-            if page.len() < usize::from(HISTORY_MAX) {
-                return Ok(());
-            }
-        }
+/// The run that a message becomes.
+fn new_run(heard: &Heard, spot: Spot, project: &Project, prompt: String) -> NewRun {
+    NewRun {
+        run: RunId::from(heard.id),
+        project: project.name.clone(),
+        channel: spot.channel,
+        thread: spot.thread.unwrap_or_else(|| heard.id.into()),
+        asked: (heard.channel, heard.id),
+        author: heard.author.clone(),
+        prompt,
+        trace: traceparent(&Span::current()),
     }
 }

@@ -4,15 +4,18 @@
 //! both services need. Configuration is read and checked before any port is bound.
 
 mod app;
+mod away;
 mod bus;
 mod commands;
 mod config;
 mod crash;
+mod cursors;
 mod discord;
 mod doctor;
 mod feed;
 mod hearing;
 mod intake;
+mod missed;
 mod nonce;
 mod orders;
 mod outbox;

@@ -4,6 +4,8 @@
 //! who asked for it. What was decided is stored before anybody is told, and a second order about
 //! the same thing hears that it is too late.
 
+mod missed;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use crate::commands::{Done, Order, Press, STOP_EMOJI};
 use crate::crash;
 use crate::discord::{Discord, Pressed, Reacted};
 use crate::intake::Heard;
+use crate::missed::Decide;
 use crate::outbox::{Action, Row};
 use crate::render;
 use crate::routes::{Project, Routes};
@@ -74,6 +77,9 @@ impl Orders {
 
     /// A button.
     pub(crate) async fn pressed(&self, pressed: &Pressed) {
+        if let Some(decide) = Decide::parse(&pressed.custom_id) {
+            return self.decided(pressed, decide).await;
+        }
         let line = match self.try_press(pressed).await {
             Ok(line) => line,
             Err(error) => {

@@ -195,7 +195,7 @@ fn thread_name(content: &str, author: &str) -> String {
 }
 
 /// Text without control characters, mention markup and runs of space.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('<') {

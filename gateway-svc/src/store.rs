@@ -6,6 +6,8 @@
 //! rows come in ready-made.
 
 mod alone;
+mod listening;
+mod missed;
 mod open;
 mod orders;
 mod outbox;
@@ -22,6 +24,7 @@ use sqlx::{Any, AnyPool, Row as _, Transaction};
 use thiserror::Error;
 
 pub(crate) use alone::Alone;
+pub(crate) use missed::DueMissed;
 pub(crate) use open::{StoreUrl, StoreUrlError};
 pub(crate) use orders::{About, By, Ordered, Stopping};
 pub(crate) use outbox::{Due, Lease, Troubled};

@@ -2,10 +2,13 @@
 //!
 //! Nothing here judges a message; what serenity says becomes a value of ours and goes on.
 
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use platform::clock::now_ms;
 use reqwest_serenity as reqwest;
 use schemas::ids::{ChannelId, MessageId, RoleId, UserId};
 use schemas::request::Author;
@@ -20,11 +23,23 @@ use crate::intake::{Attachment, Heard, Writer};
 
 /// How long the connection may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often it is looked whether the session is alive. What is stored of it is this inexact.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How late a look may be on a busy machine.
+const BLIND_MAX_MS: i64 = 30 * 1000;
+
 /// What happens in Discord.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// A session began or was resumed: what follows is heard, what came before may be missing.
     Connected,
+    /// The session is alive, and was it whenever somebody looked; in milliseconds since 1970.
+    Alive {
+        /// When this was seen first.
+        since_ms: i64,
+        /// When this was seen last.
+        at_ms: i64,
+    },
     /// A message was written.
     Message(Box<Heard>),
     /// A message was edited.
@@ -93,6 +108,7 @@ impl Connection {
             | discord::GatewayIntents::GUILD_MESSAGE_REACTIONS
             | discord::GatewayIntents::MESSAGE_CONTENT;
         let tasks = TaskTracker::new();
+        let told = events.clone();
         let ears =
             Ears { events, tasks: tasks.clone(), stop: stop.clone(), listening: Mutex::new(None) };
         let mut client =
@@ -102,6 +118,7 @@ impl Connection {
         let shards = Arc::clone(&client.shard_manager);
         let ended = tokio::select! {
             ended = client.start() => ended.map_err(DiscordError::from),
+            never = look(&shards.runners, &told) => match never {},
             () = stop.cancelled() => {
                 // It can wait for a close frame that never comes (serenity#3369).
                 if tokio::time::timeout(CLOSE_TIMEOUT, shards.shutdown_all()).await.is_err() {
@@ -114,6 +131,32 @@ impl Connection {
         stop.cancel();
         tasks.wait().await;
         ended
+    }
+}
+
+/// Says again and again that the session is alive, as long as it is.
+async fn look(
+    runners: &tokio::sync::Mutex<HashMap<discord::ShardId, discord::ShardRunnerInfo>>,
+    told: &mpsc::Sender<Event>,
+) -> Infallible {
+    let mut timer = tokio::time::interval(LOOK_EVERY);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut alive: Option<(i64, i64)> = None;
+    loop {
+        timer.tick().await;
+        let now = now_ms();
+        let is_alive =
+            |runner: &discord::ShardRunnerInfo| runner.stage == discord::ConnectionStage::Connected;
+        if !runners.lock().await.values().any(is_alive) {
+            alive = None;
+            continue;
+        }
+        // Of a time in which nobody looked, since the machine slept, nothing is known.
+        let before = alive.filter(|(_, last_ms)| now - last_ms < BLIND_MAX_MS);
+        let since_ms = before.map_or(now, |(since_ms, _)| since_ms);
+        alive = Some((since_ms, now));
+        // Whoever has more to do than to take this will be told again.
+        let _ = told.try_send(Event::Alive { since_ms, at_ms: now });
     }
 }
 

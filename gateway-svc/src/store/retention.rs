@@ -29,6 +29,9 @@ impl Store {
             "DELETE FROM outbox WHERE state <> 'due' AND done_ms < $1",
             "DELETE FROM messages WHERE judged_ms < $1",
             "DELETE FROM runners WHERE seen_ms < $1",
+            // What somebody wants to be run stays until it is.
+            "DELETE FROM missed WHERE found_ms < $1 AND state <> 'due'",
+            "DELETE FROM missed_lists WHERE made_ms < $1",
             "DELETE FROM threads WHERE active_ms < $1
                 AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.thread = threads.thread)
                 AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.thread = threads.thread)",

@@ -83,26 +83,7 @@ impl Store {
         if !judge(&mut tx, new.asked, "run", now_ms).await? {
             return Ok(false);
         }
-        let session = session(&mut tx, new.thread).await?;
-        sqlx::query(
-            "INSERT INTO runs (run, project, channel, thread, ord, asked_in, asked_by, author,
-                               author_name, prompt, session, trace, generation, state, accepted_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $5, $7, $8, $9, $10, $11, 1, 'queued', $12)",
-        )
-        .bind(new.run.as_str())
-        .bind(new.project.as_str())
-        .bind(number(new.channel.get()))
-        .bind(number(new.thread.get()))
-        .bind(number(new.asked.1.get()))
-        .bind(number(new.asked.0.get()))
-        .bind(number(new.author.id.get()))
-        .bind(text(&new.author.name))
-        .bind(text(&new.prompt))
-        .bind(session)
-        .bind(&new.trace)
-        .bind(now_ms)
-        .execute(&mut *tx)
-        .await?;
+        insert_run(&mut tx, new, now_ms).await?;
         insert_rows(&mut tx, new.thread, rows, now_ms).await?;
         release(&mut tx, new.thread, now_ms).await?;
         tx.commit().await?;
@@ -227,6 +208,31 @@ pub(super) async fn judge(
     .execute(&mut **tx)
     .await?;
     Ok(0 < stored.rows_affected())
+}
+
+/// Puts a run at its place in its thread's queue. The caller holds the thread's lock.
+pub(super) async fn insert_run(tx: &mut Tx, new: &NewRun, now_ms: i64) -> Result<()> {
+    let session = session(tx, new.thread).await?;
+    sqlx::query(
+        "INSERT INTO runs (run, project, channel, thread, ord, asked_in, asked_by, author,
+                           author_name, prompt, session, trace, generation, state, accepted_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $5, $7, $8, $9, $10, $11, 1, 'queued', $12)",
+    )
+    .bind(new.run.as_str())
+    .bind(new.project.as_str())
+    .bind(number(new.channel.get()))
+    .bind(number(new.thread.get()))
+    .bind(number(new.asked.1.get()))
+    .bind(number(new.asked.0.get()))
+    .bind(number(new.author.id.get()))
+    .bind(text(&new.author.name))
+    .bind(text(&new.prompt))
+    .bind(session)
+    .bind(&new.trace)
+    .bind(now_ms)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// The session of a conversation, made when it is first asked for.

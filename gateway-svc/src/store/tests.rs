@@ -5,6 +5,7 @@
 
 mod ended;
 mod families;
+mod late;
 mod postgres;
 mod starting;
 mod together;
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 
 use self::ended::*;
 use self::families::*;
+use self::late::*;
 use self::postgres::Server;
 use self::starting::tables_of_a_newer_version_are_refused;
 use self::together::*;
@@ -94,6 +96,14 @@ promises![
     a_family_is_open_until_its_last_outcome,
     an_open_family_comes_before_an_older_run_that_is_tried_again,
     a_family_goes_on_behind_a_timer_alone,
+    what_is_found_too_late_is_listed_once_and_not_run,
+    a_list_is_decided_once_and_worked_off_in_order,
+    what_is_left_is_never_due,
+    a_list_is_forgotten_but_not_what_is_due_by_it,
+    a_list_is_made_and_decided_by_one_gateway,
+    a_time_away_is_kept_until_it_was_told,
+    a_session_that_was_lost_counts_from_its_end,
+    what_a_button_brought_is_not_of_the_time_away,
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ mod ended;
 mod ending;
 mod kills;
 mod long;
+mod missed;
 mod order;
 mod points;
 mod posting;

@@ -13,7 +13,7 @@ const TASKS: u64 = 8;
 const ROUNDS: u64 = 25;
 
 /// Eight at once, each with its number, half of them at each gateway; what they came back with.
-async fn eight<T, F>(gateways: &[Store; 2], ask: impl Fn(Store, u64) -> F) -> Vec<T>
+pub(super) async fn eight<T, F>(gateways: &[Store; 2], ask: impl Fn(Store, u64) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
@@ -31,7 +31,7 @@ async fn count(store: &Store, rows: &'static str) -> i64 {
     count.await.unwrap()
 }
 
-fn how_many<T: PartialEq>(all: &[T], wanted: &T) -> usize {
+pub(super) fn how_many<T: PartialEq>(all: &[T], wanted: &T) -> usize {
     all.iter().filter(|one| *one == wanted).count()
 }
 
