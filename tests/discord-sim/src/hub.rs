@@ -45,6 +45,8 @@ pub struct View<'a> {
     pub faults_left: u32,
     /// How many requests came before a wait was over that a 429 on command had told of.
     pub early_requests: u64,
+    /// Whether the whole REST API is away.
+    pub outage: Outage,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl Inner {
             gateway: self.sessions.counts(),
             faults_left: self.faults.left(),
             early_requests: self.limits.early,
+            outage: self.outage,
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use discord_sim::View;
 
+use crate::builder::Claude;
 use crate::processes;
 use crate::question::{mark, refusal};
 use crate::world::{World, lock};
@@ -85,7 +86,12 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         let tails = self.stack.get_mut().tails();
+        // claude-sim alone keeps a ledger.
+        let claudes = (self.claude == Claude::Sim).then(|| self.ledger().count("begin"));
         let problems = self.end();
+        if problems.is_empty() && !thread::panicking() {
+            self.measure.end(claudes);
+        }
         assert!(
             problems.is_empty() || thread::panicking(),
             "a story left something behind (if it returned an error, this stands before it):\n\

@@ -19,6 +19,7 @@
 //! | `world.rs`, `builder.rs`, `question.rs`, `waiting.rs`, `parts.rs`, `ledger.rs` | what a story says, sees and breaks |
 //! | `dying.rs`, `jetstream.rs` | services that kill themselves at a point, and the streams as they are |
 //! | `ending.rs` | what a story must not leave behind |
+//! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
 //! | `stack.rs`, `settings.rs`, `nats.rs` | the three servers, and the configuration written for them |
 //! | `service.rs`, `sweeper.rs`, `processes.rs` | one child; who ends all children when we are killed; who is still there |
 //! | `programs.rs`, `ports.rs`, `ready.rs`, `http.rs`, `project.rs`, `folder.rs` | where programs and files are, free ports, health pages, a project to work in |
@@ -33,6 +34,7 @@ mod folder;
 pub mod http;
 mod jetstream;
 mod ledger;
+mod measure;
 mod nats;
 mod parts;
 mod ports;

@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use tokio::task::block_in_place;
 
+use crate::measure::Happened::{Killed, Started, Stopped};
 use crate::stack::STOP_WITHIN;
 use crate::world::World;
 
@@ -16,6 +17,7 @@ impl World {
     ///
     /// What kept it from starting.
     pub async fn start_nats(&self) -> Result<()> {
+        self.measure.note(Started("nats-server"));
         self.stack.lock().await.start_nats().await
     }
 
@@ -34,6 +36,7 @@ impl World {
     ///
     /// What kept it from it.
     pub async fn start_gateway(&self) -> Result<()> {
+        self.measure.note(Started("the gateway"));
         let started = self.stack.lock().await.start_gateway().await;
         self.noting(started)
     }
@@ -44,6 +47,7 @@ impl World {
     ///
     /// What kept it from it.
     pub async fn start_runner(&self) -> Result<()> {
+        self.measure.note(Started("the runner"));
         let started = self.stack.lock().await.start_runner().await;
         self.noting(started)
     }
@@ -54,6 +58,7 @@ impl World {
     ///
     /// When it does not end well.
     pub async fn stop_gateway(&self) -> Result<()> {
+        self.measure.note(Stopped("the gateway"));
         let mut stack = self.stack.lock().await;
         let status = block_in_place(|| stack.gateway().stop(STOP_WITHIN));
         self.noting(status.and_then(|status| {
@@ -68,6 +73,7 @@ impl World {
     ///
     /// When it does not end well.
     pub async fn stop_runner(&self) -> Result<()> {
+        self.measure.note(Stopped("the runner"));
         let mut stack = self.stack.lock().await;
         let status = block_in_place(|| stack.runner().stop(STOP_WITHIN));
         self.noting(status.and_then(|status| {
@@ -82,6 +88,7 @@ impl World {
     ///
     /// When it does not run.
     pub async fn kill_gateway(&self) -> Result<()> {
+        self.measure.note(Killed("the gateway".to_owned()));
         let mut stack = self.stack.lock().await;
         self.noting(block_in_place(|| stack.gateway().kill()))
     }
@@ -92,6 +99,7 @@ impl World {
     ///
     /// When it does not run.
     pub async fn kill_runner(&self) -> Result<()> {
+        self.measure.note(Killed("the runner".to_owned()));
         let mut stack = self.stack.lock().await;
         self.noting(block_in_place(|| stack.runner().kill()))
     }
@@ -102,6 +110,7 @@ impl World {
     ///
     /// When it does not run.
     pub async fn kill_nats(&self) -> Result<()> {
+        self.measure.note(Killed("nats-server".to_owned()));
         let mut stack = self.stack.lock().await;
         self.noting(block_in_place(|| stack.nats().kill()))
     }
@@ -112,6 +121,7 @@ impl World {
     ///
     /// When it does not start.
     pub async fn launch_runner(&self) -> Result<()> {
+        self.measure.note(Started("the runner"));
         let started = self.stack.lock().await.launch_runner().await;
         self.noting(started)
     }

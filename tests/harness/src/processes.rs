@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::measure;
+
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a killed process may take to be gone.
@@ -60,6 +62,7 @@ pub fn is_alive(pid: u32) -> bool {
 
 /// Kills a process. One that is gone already stays so.
 pub fn kill(pid: u32) {
+    measure::note_kill(&command(pid));
     signal(pid, Signal::KILL);
 }
 

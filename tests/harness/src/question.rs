@@ -8,7 +8,7 @@ use crate::world::World;
 /// What the bot puts under a message that it took.
 const SEEN: &str = "👀";
 /// What it puts under a message whose run has ended.
-const MARKS: [&str; 3] = ["✅", "⚠️", "⏹️"];
+pub(crate) const MARKS: [&str; 3] = ["✅", "⚠️", "⏹️"];
 
 /// A message that somebody wrote to the bot.
 #[derive(Clone, Copy, Debug)]

@@ -20,6 +20,7 @@ use crate::ending::QUIET_WITHIN;
 use crate::folder::Folder;
 use crate::http;
 use crate::ledger::Ledger;
+use crate::measure::{Happened, Measure};
 use crate::processes::{self, Process};
 use crate::question::Question;
 use crate::stack::Stack;
@@ -45,6 +46,7 @@ pub struct World {
     channel: ChannelId,
     pub(crate) asked: Mutex<Vec<MessageId>>,
     told: Mutex<Vec<MessageId>>,
+    pub(crate) measure: Measure,
     /// Whether it is asked at the end what was left behind; not after a failure.
     pub(crate) strict: AtomicBool,
     /// How long the last answer and claude's end may take when it ends.
@@ -84,6 +86,7 @@ impl World {
         stack: Stack,
     ) -> Self {
         let channel = discord.discord().channel(PROJECT);
+        let measure = Measure::begin(&discord.discord());
         Self {
             keep,
             claude,
@@ -93,6 +96,7 @@ impl World {
             channel,
             asked: Mutex::default(),
             told: Mutex::default(),
+            measure,
             strict: AtomicBool::new(true),
             quiet_within: QUIET_WITHIN,
         }
@@ -140,6 +144,7 @@ impl World {
         let message = discord.post(channel, discord.user(who), draft);
         let message = message.map_err(|error| anyhow!("Discord refuses the message: {error:?}"))?;
         lock(&self.asked).push(message);
+        self.measure.note(Happened::Asked);
         Ok(Question::new(self, message, channel))
     }
 
@@ -149,6 +154,7 @@ impl World {
     ///
     /// When the file that is the gate cannot be written.
     pub fn release(&self, gate: &str) -> Result<()> {
+        self.measure.note(Happened::Released);
         self.anthropic.release(gate);
         fs::write(self.folder().gates().join(gate), "").context("cannot open a gate")
     }
