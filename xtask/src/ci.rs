@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use crate::fetch::{self, Fetched, Purpose};
 use crate::process::{self, say, spoken};
 use crate::workspace::Workspace;
-use crate::{schema_files, test};
+use crate::{faults, schema_files, test};
 
 /// How long the advisory database may take to come: it is some megabytes.
 const ADVISORIES_WITHIN: Duration = Duration::from_secs(120);
@@ -32,7 +32,7 @@ const UNCHECKED: &str = "advisories: NOT checked, their database cannot be reach
 /// A step: its name and what it does.
 type Step = (&'static str, fn(&Workspace, &Fetched) -> anyhow::Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("fmt", |workspace, _| process::run(workspace.cargo("fmt").args(["--all", "--check"]))),
     ("clippy", |workspace, _| {
         process::run(workspace.cargo("clippy").args([
@@ -45,6 +45,7 @@ const STEPS: [Step; 8] = [
     }),
     ("deny", deny),
     ("schemas", |workspace, _| schema_files::check(workspace)),
+    ("faults", |workspace, _| faults::check(workspace)),
     ("docs", |workspace, _| {
         let mut doc = workspace.cargo("doc");
         doc.args(["--workspace", "--no-deps", "--locked"]);
@@ -54,9 +55,7 @@ const STEPS: [Step; 8] = [
         process::run(workspace.cargo("test").args(["--package=xtask", "--test=tidy", "--locked"]))
     }),
     ("build", |workspace, _| test::build(workspace)),
-    ("tests", |workspace, fetched| {
-        process::run(test::nextest(workspace, fetched)?.args(["--profile", "ci"]))
-    }),
+    ("tests", |workspace, fetched| test::all(workspace, fetched, "ci", faults::Purpose::Check)),
 ];
 
 /// Runs every step, and stops at the first that fails.

@@ -9,6 +9,7 @@
 
 mod cargo_tool;
 mod ci;
+mod faults;
 mod fetch;
 mod process;
 mod schema_files;
@@ -51,6 +52,9 @@ enum Task {
     },
     /// Runs all tests, with every server they need.
     Test {
+        /// Writes what was measured into docs/faults.md.
+        #[arg(long)]
+        record: bool,
         /// Passed on to `cargo nextest run`, for example `-E 'test(resumes)'`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "NEXTEST")]
         args: Vec<OsString>,
@@ -83,7 +87,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Up { project, ask } => up::up(&workspace, project, ask),
         Task::Demo => up::demo(&workspace),
-        Task::Test { args } => test::test(&workspace, &args),
+        Task::Test { record, args } => test::test(&workspace, record, &args),
         Task::Fetch => fetch::fetch(&workspace, fetch::Purpose::Everything).map(drop),
         Task::Schemas { check: true } => schema_files::check(&workspace),
         Task::Schemas { check: false } => schema_files::write(&workspace),

@@ -1,20 +1,43 @@
 //! `cargo xtask test`: every test, with every server it needs.
 //!
 //! The binaries are built first, since the stories start them as they are and cargo does not know
-//! that. nextest ends with an error when there was no test to run.
+//! that. nextest ends with an error when there was no test to run. When all tests were run, the table of
+//! faults is made from what they measured.
 
 use std::ffi::OsString;
 use std::process::Command;
 
+use anyhow::ensure;
+
+use crate::faults::{self, Run};
 use crate::fetch::{self, Fetched, Purpose};
-use crate::process;
+use crate::process::{self, say};
 use crate::workspace::Workspace;
 
-/// Fetches, builds and runs; `args` go to nextest.
-pub(crate) fn test(workspace: &Workspace, args: &[OsString]) -> anyhow::Result<()> {
+/// Fetches, builds and runs; `args` go to nextest. `record`: what was measured is written down.
+pub(crate) fn test(workspace: &Workspace, record: bool, args: &[OsString]) -> anyhow::Result<()> {
+    ensure!(!record || args.is_empty(), "--record is about all tests, and takes nothing behind it");
     let fetched = fetch::fetch(workspace, Purpose::Tests)?;
     build(workspace)?;
-    process::run(nextest(workspace, &fetched)?.args(args))
+    if !args.is_empty() {
+        process::run(nextest(workspace, &fetched)?.args(args))?;
+        say("faults: no table was made; it takes `cargo xtask test` alone");
+        return Ok(());
+    }
+    let purpose = if record { faults::Purpose::Record } else { faults::Purpose::Check };
+    all(workspace, &fetched, "default", purpose)
+}
+
+/// Runs all tests under a profile of nextest, and makes the table of faults.
+pub(crate) fn all(
+    workspace: &Workspace,
+    fetched: &Fetched,
+    profile: &str,
+    purpose: faults::Purpose,
+) -> anyhow::Result<()> {
+    let run = Run::prepare(workspace, profile)?;
+    process::run(nextest(workspace, fetched)?.args(["--profile", profile]))?;
+    run.finish(purpose)
 }
 
 /// Builds every binary as the tests will, so that nothing is built twice.

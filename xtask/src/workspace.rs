@@ -64,8 +64,13 @@ impl Workspace {
         command
     }
 
-    /// Where cargo puts what it builds in the debug profile, wherever the user told it to.
+    /// Where cargo puts what it builds in the debug profile.
     pub(crate) fn debug_output(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.target()?.join("debug"))
+    }
+
+    /// Cargo's target folder, wherever the user told it to be.
+    pub(crate) fn target(&self) -> anyhow::Result<PathBuf> {
         let text = process::output(self.cargo("metadata").args([
             "--locked",
             "--no-deps",
@@ -76,6 +81,6 @@ impl Workspace {
         let target = metadata["target_directory"]
             .as_str()
             .context("cargo metadata names no target directory")?;
-        Ok(Path::new(target).join("debug"))
+        Ok(PathBuf::from(target))
     }
 }
