@@ -359,6 +359,33 @@ fn every_crash_point_is_listed_passed_once_and_has_a_story() {
 }
 
 #[test]
+fn every_fault_is_shown_by_tests_that_there_are() {
+    let list = file("tests/stories/faults.toml");
+    let named = list.text.lines().filter(|line| line.starts_with("stories = ["));
+    let named = named.flat_map(|line| line.split('"').skip(1).step_by(2));
+    let found: Vec<_> = named.filter(|test| !has_test(test)).map(str::to_owned).collect();
+    expect_none(&found, "the list of faults names tests that are nowhere");
+}
+
+#[test]
+fn every_guarantee_is_shown_by_a_test_that_there_is() {
+    let page = file("docs/guarantees.md");
+    let mut found = Vec::new();
+    for (section, sentence) in sentences(&page.text) {
+        let mut named = references(sentence).peekable();
+        // What is not promised can be told by no test.
+        if named.peek().is_none() && !section.contains(" not ") {
+            found.push(format!("nothing shows: {sentence}"));
+        }
+        found.extend(named.filter(|test| !has_test(test)).map(|test| format!("nowhere: {test}")));
+    }
+    expect_none(
+        &found,
+        "a promise ends with the tests that show it: [module::story], [crate test]",
+    );
+}
+
+#[test]
 fn the_rules_find_what_they_look_for() {
     assert!(names("use serenity::all::Http;", "serenity"));
     assert!(names("    let http = serenity::http::Http::new(token);", "serenity"));
@@ -376,6 +403,17 @@ fn the_rules_find_what_they_look_for() {
                     axum = { version = \"1\" }\n[features]\nsqlx = []\n[dependencies.prost]\n";
     let found: Vec<_> = dependencies(manifest).collect();
     assert_eq!(found, ["tokio", "serde", "axum", "prost"]);
+
+    let page = "# T\n## A\n* one\n  more [a::b] [schemas c]\n* two\n\ntext\n## B not C\n* [x](y)";
+    let found: Vec<_> = sentences(page).collect();
+    let expected = [("A", "one\n  more [a::b] [schemas c]"), ("A", "two"), ("B not C", "[x](y)")];
+    assert_eq!(found, expected);
+    assert_eq!(references(found[0].1).collect::<Vec<_>>(), ["a::b", "schemas c"]);
+    assert_eq!(references(found[2].1).count(), 0, "a link");
+    assert!(has_test("xtask the_rules_find_what_they_look_for"));
+    assert!(has_test("waiting::what_waits_survives_a_killed_gateway_in_order"));
+    assert!(!has_test("waiting::what_waits_survives") && !has_test("nowhere::nothing"));
+    assert!(declares("    of_a_macro => [\"x\"],", "of_a_macro") && !declares("// a", "a"));
 
     let links: Vec<_> = link_targets("[a](docs/a.md#top) and [b](b.md), (c.md)").collect();
     assert_eq!(links, ["docs/a.md", "b.md"]);
@@ -489,6 +527,58 @@ fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
 /// Where the links of a Markdown text lead, without their anchors.
 fn link_targets(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next())
+}
+
+/// The file of this path.
+#[track_caller]
+fn file(path: &str) -> &'static Tracked {
+    let found = tracked().iter().find(|file| file.path == path);
+    found.unwrap_or_else(|| panic!("there is no {path}"))
+}
+
+/// The points of a Markdown text, each with the title of its section.
+fn sentences(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("\n## ").skip(1).flat_map(|section| {
+        let (title, body) = section.split_once('\n').unwrap_or((section, ""));
+        let points = body.split("\n\n").flat_map(|block| {
+            let block = block.trim_start_matches('\n');
+            block.strip_prefix("* ").into_iter().flat_map(|points| points.split("\n* "))
+        });
+        points.map(move |point| (title, point.trim_end()))
+    })
+}
+
+/// What stands in square brackets and is no link.
+fn references(text: &str) -> impl Iterator<Item = &str> {
+    let bracketed = text.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
+    bracketed.filter(|(_, after)| !after.starts_with('(')).map(|(inside, _)| inside)
+}
+
+/// Whether there is a test of this name: `module::story`, or `crate path::of::test`.
+fn has_test(named: &str) -> bool {
+    let (places, path) = match named.split_once(' ') {
+        Some(("xtask", path)) => (vec!["xtask/".to_owned(), "tests/tidy.rs".to_owned()], path),
+        Some((name, path)) => (vec![format!("{name}/"), format!("tests/{name}/")], path),
+        None => {
+            let module = named.split("::").next().unwrap_or(named);
+            let place = format!("tests/stories/src/{module}");
+            (vec![format!("{place}.rs"), format!("{place}/")], named)
+        }
+    };
+    let name = path.rsplit("::").next().unwrap_or(path);
+    let inside = |file: &Tracked| places.iter().any(|place| file.path.starts_with(place.as_str()));
+    rust_files().any(|file| inside(file) && declares(&file.text, name))
+}
+
+/// Whether code has this name as a whole word: in a signature, or handed to a macro that makes tests.
+fn declares(text: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    code_lines(text).any(|(_, line)| {
+        line.match_indices(name).any(|(at, _)| {
+            let (before, after) = (&line[..at], &line[at + name.len()..]);
+            !before.ends_with(is_word) && !after.starts_with(is_word)
+        })
+    })
 }
 
 /// The lines of a file that hold one of these texts.
