@@ -120,6 +120,7 @@ struct DiscordFile {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "each key says its unit")]
 struct PostingFile {
     lease_s: Option<u32>,
     nonce_window_s: Option<u32>,

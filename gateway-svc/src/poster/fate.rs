@@ -83,10 +83,9 @@ impl Fate {
                 | code::TOO_MANY_THREADS,
             ) => Self::Parked,
             (_, code::UNKNOWN_CHANNEL) => Self::Gone,
-            (_, code::OVERLOADED) | (408 | 429 | 500.., _) => Self::Again,
             // Discord gives a code with each refusal. What has none that can be read was said by
             // something in between, or is no refusal at all: nobody knows.
-            (..=399, _) | (_, ..0) => Self::Again,
+            (_, code::OVERLOADED | ..0) | (..=399 | 408 | 429 | 500.., _) => Self::Again,
             (_, _) => Self::Never,
         }
     }
