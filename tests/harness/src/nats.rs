@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use crate::folder::Folder;
@@ -55,16 +55,8 @@ impl Nats {
             .context("cannot write the configuration of nats-server")?;
         let pid = self.service.start()?;
         let file = self.dir.join(format!("nats-server_{pid}.ports"));
-        ready::until(&mut self.service, || async {
-            if !file.exists() {
-                bail!("it has not said where it listens");
-            }
-            Ok(())
-        })
-        .await?;
-        let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let ports: Ports = serde_json::from_slice(&text)
-            .with_context(|| format!("{} is not what nats-server writes", file.display()))?;
+        ready::until(&mut self.service, || async { ports(&file).map(drop) }).await?;
+        let ports = ports(&file)?;
         let port = ports.nats.first().and_then(|url| url.rsplit(':').next()?.parse().ok());
         self.port = Some(port.context("nats-server says no port")?);
         let address = self.address()?;
@@ -77,6 +69,12 @@ impl Nats {
         let port = self.port.context("nats-server was not started yet")?;
         Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
+}
+
+/// What the server says of where it listens; it makes the file first and fills it then.
+fn ports(file: &Path) -> Result<Ports> {
+    let text = fs::read(file).context("it has not said where it listens")?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is not whole", file.display()))
 }
 
 fn config(dir: &Path, port: Option<u16>) -> String {
