@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -35,6 +35,24 @@ pub(crate) async fn until_ready(service: &mut Service, health: SocketAddr) -> Re
         Ok(())
     })
     .await
+}
+
+/// Waits until the service has looked at everything, and returns what it finds wrong: it may be at work
+/// all the same.
+///
+/// # Errors
+///
+/// As for [`until_ready`].
+pub(crate) async fn until_settled(service: &mut Service, health: SocketAddr) -> Result<Vec<String>> {
+    until(service, || async {
+        let (_, body) = get(health, "/readyz").await?;
+        ensure!(!body.lines().any(|line| line.ends_with(": starting")), "{}", body.trim());
+        Ok(())
+    })
+    .await?;
+    let (status, body) = get(health, "/readyz").await?;
+    let wrong = if status == 200 { "" } else { body.as_str() };
+    Ok(wrong.lines().map(str::to_owned).collect())
 }
 
 /// Waits until the service's `/healthz` answers.

@@ -15,7 +15,7 @@ use tokio::task::block_in_place;
 use crate::folder::Folder;
 use crate::nats::Nats;
 use crate::programs;
-use crate::ready::{until_lives, until_ready};
+use crate::ready::{until_lives, until_ready, until_settled};
 use crate::service::{Environment, Plan, Service, tail};
 use crate::settings::Configs;
 use crate::sweeper::{Reach, Sweeper};
@@ -211,6 +211,20 @@ impl Stack {
     pub async fn start_runner(&mut self) -> Result<()> {
         self.sweeper.child(self.runner.start()?)?;
         until_ready(&mut self.runner, self.health[1]).await
+    }
+
+    /// Starts gateway and runner and waits until each has looked at everything. Returns what they find
+    /// wrong, which a person is to read and to mend.
+    ///
+    /// # Errors
+    ///
+    /// What kept one from starting.
+    pub async fn start_services(&mut self) -> Result<Vec<String>> {
+        self.sweeper.child(self.gateway.start()?)?;
+        let mut wrong = until_settled(&mut self.gateway, self.health[0]).await?;
+        self.sweeper.child(self.runner.start()?)?;
+        wrong.extend(until_settled(&mut self.runner, self.health[1]).await?);
+        Ok(wrong)
     }
 
     /// Starts the runner and waits until its health pages answer, whatever they say.

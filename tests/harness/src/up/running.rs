@@ -80,10 +80,11 @@ async fn start(stack: &mut Stack) -> Result<()> {
     say("starting nats-server …");
     stack.start_nats().await?;
     stack.provision()?;
-    say("starting the gateway …");
-    stack.start_gateway().await?;
-    say("starting the runner …");
-    stack.start_runner().await
+    say("starting gateway and runner …");
+    for wrong in stack.start_services().await? {
+        say(&format!("not well: {}", wrong.trim()));
+    }
+    Ok(())
 }
 
 /// Waits until one of the servers has ended by itself.
