@@ -15,11 +15,15 @@
 //! 3. Until there is one, the higher attempt wins, and within an attempt its one owner only moves
 //!    forward.
 //!
+//! What a runner does about a delivery of such a run is [`claim`]'s to say.
+//!
 //! What follows from them for the whole way round, with every fault that we know of, is checked by
 //! the model in `run/model.rs`.
 //!
 //! **Invariant:** nothing here is serializable and nothing here asks for the time. The wire form
 //! is [`crate::record`], the stored form is the gateway's.
+
+pub mod claim;
 
 use crate::ids::{Attempt, Generation, OwnerToken};
 

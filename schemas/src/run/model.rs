@@ -21,8 +21,8 @@
 //! old, a revision that the feed brings late. In a shared project `LeaseRunsOut` is the time after
 //! which others take over.
 //!
-//! The gateway folds with [`Run::step`] as the store does; a runner decides on a delivery as
-//! `claims::decide` does, and for Retry, Move and shared projects as `docs/protocol.md` says.
+//! The gateway folds with [`Run::step`] as the store does; a runner decides on a delivery with
+//! [`super::claim::decide`], as the runner's own claims do.
 //!
 //! | what | where |
 //! |---|---|
@@ -50,6 +50,7 @@ use stateright::{Model, Property};
 
 use crate::ids::{Attempt, Generation};
 use crate::run::Run;
+use crate::run::claim::Bounds;
 use world::{Decision, Gateway, Held, Outcome, RUNNERS, Record, Runner, Runs, State, World};
 
 /// What happens next. The numbers name a runner, or a revision of RUNS.
@@ -124,6 +125,8 @@ enum Mutation {
     MoveCarriesAnything,
     /// Others take over before the keeper ended claude.
     TakeoverBeforeFence,
+    /// A claude that was lost with its runner or its host counts as one that died.
+    LossIsDeath,
 }
 
 /// Where the run is when the model begins.
@@ -142,8 +145,8 @@ struct Protocol {
     shared: bool,
     /// The last generation: one more than there are decisions.
     generations: u32,
-    /// Attempts of a generation that start claude; a claim beyond them ends it as failed.
-    attempts: Attempt,
+    /// How often a generation is tried again; beyond that it ends as failed.
+    bounds: Bounds,
     /// Whether holders say that claude runs, which is a write more for each attempt.
     running: bool,
     /// Compare-and-sets that may be on their way at once.
@@ -212,12 +215,12 @@ impl Model for Protocol {
             late: Vec::new(),
             runners: RUNNERS.map(|_| Runner::new()),
             bad_ack: false,
+            died: 0,
         };
         if self.start == Start::Failed {
-            let held =
-                Held { generation: Generation::FIRST, attempt: self.attempts.next(), token: 0 };
+            let held = Held { generation: Generation::FIRST, attempt: Attempt::FIRST, token: 0 };
             let state = State::Ended(Outcome::Failed(held));
-            world.store(Record { runner: 0, held, state });
+            world.store(Record { runner: 0, held, deaths: 0, state });
             self.fold(&mut world, 0);
             gateway::post(&mut world);
             self.forget(&mut world);
@@ -258,7 +261,7 @@ impl Model for Protocol {
             Action::Sweep(me) => runner::finish(it, me, false),
             Action::KeeperStarts(me) => runner::keeper_starts(it, me),
             Action::ClaudeAnswers(me) => runner::claude_answers(it, me),
-            Action::ClaudeDies(me) => runner::claude_dies(it, me),
+            Action::ClaudeDies(me) => self.claude_dies(it, me),
             Action::LeaseRunsOut(me) => self.lease_runs_out(it, me),
             Action::Kill(me) => runner::kill(it, me),
             Action::Wipe(me) => runner::wipe(it, me),

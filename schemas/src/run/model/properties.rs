@@ -17,11 +17,17 @@ pub(super) const POSTED_IS_FINISHED: &str = "what is posted is what was finished
 pub(super) const RETRY_ANEW: &str = "what was asked for again is done again";
 pub(super) const ONE_CLAUDE: &str = "a runner has one claude of a run";
 pub(super) const ONE_PLACE: &str = "a generation is worked on in one place";
+pub(super) const DEATHS_WERE_SEEN: &str = "a death that counts was under a living holder";
 pub(super) const GENERATION_GROWS: &str = "the store's generation is what was decided";
 
 /// The properties of a model.
 pub(super) fn all(model: &Protocol) -> Vec<Property<Protocol>> {
     let mut all = always();
+    if model.generations == 1 {
+        all.push(Property::always(DEATHS_WERE_SEEN, |_, world: &World| {
+            world.runs.record.is_none_or(|record| record.deaths <= world.died)
+        }));
+    }
     if model.start == Start::Released {
         all.extend(sometimes());
     }

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use stateright::Model as _;
 
-use super::world::{Process, World};
+use super::world::{Outcome, Process, Runner, State, World};
 use super::{Action, Protocol};
 use crate::ids::Generation;
 
@@ -73,7 +73,7 @@ impl Graph {
     fn add(&mut self, world: &World, first: Option<(u32, Action)>) -> u32 {
         let number = u32::try_from(self.marks.len()).expect("the bounds keep the states few");
         let generation = world.gateway.generation();
-        let down = |runner: &&super::Runner| runner.process == Process::Down;
+        let down = |runner: &&Runner| runner.process == Process::Down;
         self.marks.push(Mark {
             over: world.gateway.heard.iter().any(|(heard, _)| *heard == generation),
             generation,
@@ -159,6 +159,7 @@ fn is_own(world: &World, action: Action) -> bool {
 
 pub(super) const ACKED_AGAIN: &str = "a delivery after the outcome is acked";
 pub(super) const ACKED_LOWER: &str = "a delivery of a lower generation is acked";
+pub(super) const GIVEN_UP: &str = "a run that was lost too often is given up";
 pub(super) const ADOPTED: &str = "a runner that starts takes up a claude at work";
 pub(super) const LOST: &str = "a runner that starts finds its run taken over and stops claude";
 pub(super) const HAD_BEEN_APPLIED: &str = "a write that timed out had been applied";
@@ -173,6 +174,7 @@ fn told(world: &World, action: Action, next: &World) -> Option<&'static str> {
             let idle = world.runners[me].process == Process::Idle;
             idle.then_some(if lower { ACKED_LOWER } else { ACKED_AGAIN })
         }
+        Action::Deliver(..) if next.runners.iter().any(gives_up) => Some(GIVEN_UP),
         Action::Deliver(me, generation) => {
             let others = record.runner != me && record.held.generation == generation;
             others.then_some(TAKEN_OVER)
@@ -208,6 +210,14 @@ fn told(world: &World, action: Action, next: &World) -> Option<&'static str> {
         | Action::Kill(_)
         | Action::Wipe(_) => None,
     }
+}
+
+/// Whether a runner is about to write that nothing more is tried.
+fn gives_up(runner: &Runner) -> bool {
+    matches!(runner.process, Process::Writing(write)
+        if matches!(write.record.state, State::Ended(Outcome::Failed(held))
+            if held == write.record.held)
+            && runner.spool.is_none())
 }
 
 /// The claudes that live.

@@ -1,64 +1,38 @@
 //! A runner: what it does about a delivery, how it holds and finishes, what a restart finds.
 
-use super::world::{
-    Decision, Held, Holding, Keeper, Outcome, Process, Record, Spool, State, World, Write,
-};
+use super::super::Phase;
+use super::super::claim::{Claim, Cut, Holder, Seen, Toll, Work, decide};
+use super::world::{Held, Holding, Keeper, Outcome, Process, Record, Spool, State, World, Write};
 use super::{Action, Mutation, Protocol};
-use crate::ids::{Attempt, Generation};
-
-/// What a runner does about a delivery: the cases of the runner's own `claims::decide`, and those
-/// that come with Retry, Move and shared projects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
-    /// Over, or superseded: ack.
-    Done,
-    /// At work here: hold on.
-    Ours,
-    /// Claim it as this attempt.
-    Take(Attempt),
-    /// A Move of what has its outcome: take that along and start nothing.
-    Carry(Outcome),
-    /// Another holds it: neither ack nor nak.
-    Anothers,
-}
+use crate::ids::Generation;
 
 impl Protocol {
-    /// Decides on a delivery, by the record that was read.
+    /// Decides on a delivery, by the record that is read for it.
     fn claim(&self, world: &World, me: usize, generation: Generation) -> Claim {
-        let Some(record) = &world.runs.record else { return Claim::Take(Attempt::FIRST) };
-        if generation < record.held.generation {
-            return Claim::Done;
-        }
-        if record.held.generation < generation {
-            return self.supersede(world, record, generation);
-        }
-        if record.outcome().is_some() && !self.breaks(Mutation::FirstOutcomeNotFinal) {
-            return Claim::Done;
-        }
-        let holds = matches!(world.runners[me].process, Process::Holding(holding)
-            if holding.held.generation == generation);
-        match record.runner == me {
-            true if holds => Claim::Ours,
-            true => Claim::Take(record.held.attempt.next()),
-            false if self.shared && world.runners[record.runner].lease_over => {
-                Claim::Take(record.held.attempt.next())
-            }
-            false => Claim::Anothers,
-        }
-    }
-
-    /// Decides on a delivery of a higher generation than the record's.
-    fn supersede(&self, world: &World, record: &Record, generation: Generation) -> Claim {
-        let moved = world.gateway.maker(generation) == Some(Decision::Move);
         let since = if self.breaks(Mutation::MoveCarriesAnything) {
             Generation::FIRST
         } else {
             world.gateway.since(generation)
         };
-        match record.outcome() {
-            Some(outcome) if moved && since <= record.held.generation => Claim::Carry(outcome),
-            Some(_) | None => Claim::Take(Attempt::FIRST),
+        let seen = world.runs.record.as_ref().map(|record| self.see(world, me, record));
+        decide(Work { generation, since }, seen, self.bounds)
+    }
+
+    /// A record as this runner sees it.
+    fn see(&self, world: &World, me: usize, record: &Record) -> Seen {
+        let at_work = matches!(world.runners[me].process, Process::Holding(holding)
+            if holding.held.generation == record.held.generation);
+        let holder = match record.runner == me {
+            true if at_work => Holder::Here,
+            true => Holder::Own,
+            false if self.shared && world.runners[record.runner].lease_over => Holder::Silent,
+            false => Holder::Another,
+        };
+        let mut fact = record.fact();
+        if self.breaks(Mutation::FirstOutcomeNotFinal) {
+            fact.phase = fact.phase.min(Phase::Running);
         }
+        Seen { fact, deaths: record.deaths, holder }
     }
 
     /// Whether a message can come to this runner: a Move addresses it to the other one.
@@ -134,26 +108,27 @@ impl Protocol {
         let record = match self.claim(world, me, generation) {
             Claim::Ours | Claim::Anothers => return,
             Claim::Done => return world.ack(generation),
-            Claim::Carry(outcome) => {
-                let held = world.fresh(generation, Attempt::FIRST);
-                Record { runner: me, held, state: State::Ended(outcome) }
+            Claim::Carry => {
+                let outcome = world.runs.record.and_then(|record| record.outcome());
+                let outcome = outcome.expect("what is carried was read");
+                ended(world, me, generation, Toll::FIRST, |_| outcome)
             }
+            Claim::GiveUp(toll) => ended(world, me, generation, toll, Outcome::Failed),
             Claim::Take(_) if self.breaks(Mutation::TrustDeliveryCount) => {
-                self.claimed(me, world.fresh(generation, Attempt::FIRST))
+                claimed(world, me, generation, Toll::FIRST)
             }
-            Claim::Take(attempt) => self.claimed(me, world.fresh(generation, attempt)),
+            Claim::Take(toll) => claimed(world, me, generation, toll),
         };
-        let write = Write { record, fresh: true, unsure: false, handle: generation };
+        let write = Write { record, lost: false, fresh: true, unsure: false, handle: generation };
         world.runners[me].process = Process::Writing(write);
     }
 
     /// The next thing that a holder has to do.
     pub(super) fn go_on(&self, world: &mut World, me: usize) {
-        let Process::Holding(Holding { held, fresh, handle, .. }) = world.runners[me].process
-        else {
-            return;
-        };
-        let write = |record| Process::Writing(Write { record, fresh, unsure: false, handle });
+        let Process::Holding(holding) = world.runners[me].process else { return };
+        let Holding { held, deaths, lost, fresh, handle, .. } = holding;
+        let write =
+            |record| Process::Writing(Write { record, lost: false, fresh, unsure: false, handle });
         match world.runners[me].spool {
             None => self.prepare(world, me, held),
             Some(spool) if spool.held != held && self.overlooks_spools() => {
@@ -164,18 +139,41 @@ impl Protocol {
                 if self.breaks(Mutation::AckBeforeCas) {
                     world.ack(handle);
                 }
-                let record = Record { runner: me, held, state: State::Ended(outcome) };
+                let record = Record { runner: me, held, deaths, state: State::Ended(outcome) };
                 world.runners[me].process = write(record);
             }
-            Some(Spool { keeper: Keeper::Gone, .. }) if held.attempt < self.attempts => {
-                let next = world.fresh(held.generation, held.attempt.next());
-                world.runners[me].process = write(self.claimed(me, next));
-            }
             Some(Spool { keeper: Keeper::Gone, .. }) => {
-                let result = Some(Outcome::Failed(held));
-                world.runners[me].spool = Some(Spool { held, keeper: Keeper::Gone, result });
+                let cut = self.cut(world, me, lost);
+                let next = Toll { attempt: held.attempt, deaths }.after(cut);
+                if next.reached(self.bounds).is_none() {
+                    let record = claimed(world, me, held.generation, next);
+                    world.runners[me].process = write(record);
+                } else {
+                    let result = Some(Outcome::Failed(held));
+                    world.runners[me].spool = Some(Spool { held, keeper: Keeper::Gone, result });
+                }
             }
             Some(Spool { keeper: Keeper::Unused | Keeper::Alive, .. }) => {}
+        }
+    }
+
+    /// How a claude that is gone without outcome counts.
+    fn cut(&self, world: &World, me: usize, lost: bool) -> Cut {
+        let lost = lost || world.runners[me].lease_over;
+        if lost && !self.breaks(Mutation::LossIsDeath) { Cut::Loss } else { Cut::Death }
+    }
+
+    /// The spool's claude ends, by whatever: itself, its keeper, a reboot.
+    pub(super) fn claude_dies(&self, world: &mut World, me: usize) {
+        let runner = &mut world.runners[me];
+        if let Some(spool) = &mut runner.spool
+            && spool.keeper == Keeper::Alive
+        {
+            spool.keeper = Keeper::Gone;
+            runner.alive.retain(|held| *held != spool.held);
+            if runner.process != Process::Down && self.generations == 1 {
+                world.died = self.bounds.deaths.min(world.died + 1);
+            }
         }
     }
 
@@ -234,7 +232,7 @@ impl Protocol {
     pub(super) fn restart(&self, world: &mut World, me: usize) {
         let runner = &mut world.runners[me];
         runner.process = Process::Idle;
-        let Some(Spool { held, .. }) = runner.spool else { return };
+        let Some(Spool { held, keeper, result }) = runner.spool else { return };
         let own = |record: &Record| {
             record.held == held
                 || self.breaks(Mutation::SkipOwnerToken) && record.held.same_attempt(held)
@@ -242,19 +240,14 @@ impl Protocol {
         match world.runs.record.filter(own) {
             Some(_) if self.breaks(Mutation::WorkBeforeAdoption) => {}
             Some(Record { state: State::Ended(_), .. }) | None => runner.clear(),
-            Some(Record { state, .. }) => {
+            Some(Record { state, deaths, .. }) => {
                 let told = state == State::Running;
                 let handle = held.generation;
-                runner.process = Process::Holding(Holding { held, fresh: true, told, handle });
+                let lost = keeper == Keeper::Gone && result.is_none();
+                let held = Holding { held, deaths, lost, fresh: true, told, handle };
+                runner.process = Process::Holding(held);
             }
         }
-    }
-
-    /// The record that claims a run; beyond the last attempt it says that nothing more is tried.
-    fn claimed(&self, runner: usize, held: Held) -> Record {
-        let over = self.attempts < held.attempt;
-        let state = if over { State::Ended(Outcome::Failed(held)) } else { State::Claimed };
-        Record { runner, held, state }
     }
 
     /// Writes the spool of a holding. A keeper that finds its deadline passed starts nothing.
@@ -282,11 +275,12 @@ impl Protocol {
 
 /// What was written stands.
 fn won(world: &mut World, me: usize, write: Write, fresh: bool) {
-    let Write { record, handle, .. } = write;
+    let Write { record, lost, handle, .. } = write;
+    let Record { held, deaths, .. } = record;
     let told = record.state == State::Running;
     world.runners[me].process = match record.state {
         State::Claimed | State::Running => {
-            Process::Holding(Holding { held: record.held, fresh, told, handle })
+            Process::Holding(Holding { held, deaths, lost, fresh, told, handle })
         }
         State::Ended(_) => Process::Finishing { handle },
     };
@@ -294,9 +288,11 @@ fn won(world: &mut World, me: usize, write: Write, fresh: bool) {
 
 /// Tells RUNS that claude was seen.
 pub(super) fn say_running(world: &mut World, me: usize) {
-    if let Process::Holding(Holding { held, fresh, handle, .. }) = world.runners[me].process {
-        let record = Record { runner: me, held, state: State::Running };
-        let write = Write { record, fresh, unsure: false, handle };
+    if let Process::Holding(Holding { held, deaths, lost, fresh, handle, .. }) =
+        world.runners[me].process
+    {
+        let record = Record { runner: me, held, deaths, state: State::Running };
+        let write = Write { record, lost, fresh, unsure: false, handle };
         world.runners[me].process = Process::Writing(write);
     }
 }
@@ -327,15 +323,22 @@ pub(super) fn claude_answers(world: &mut World, me: usize) {
     }
 }
 
-/// The spool's claude ends, by whatever: itself, its keeper, a reboot.
-pub(super) fn claude_dies(world: &mut World, me: usize) {
-    let runner = &mut world.runners[me];
-    if let Some(spool) = &mut runner.spool
-        && spool.keeper == Keeper::Alive
-    {
-        spool.keeper = Keeper::Gone;
-        runner.alive.retain(|held| *held != spool.held);
-    }
+/// The record that claims a run as a new holding.
+fn claimed(world: &World, runner: usize, generation: Generation, toll: Toll) -> Record {
+    let held = world.fresh(generation, toll.attempt);
+    Record { runner, held, deaths: toll.deaths, state: State::Claimed }
+}
+
+/// The record that ends a run in a new holding which starts nothing.
+fn ended(
+    world: &World,
+    runner: usize,
+    generation: Generation,
+    toll: Toll,
+    outcome: impl FnOnce(Held) -> Outcome,
+) -> Record {
+    let held = world.fresh(generation, toll.attempt);
+    Record { runner, held, deaths: toll.deaths, state: State::Ended(outcome(held)) }
 }
 
 /// The runner is killed. One that is down without a spool is one that is idle and does nothing.

@@ -5,50 +5,60 @@ use std::collections::BTreeSet;
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use super::properties::{
-    ACK_LAST, EACH_FOLLOWS, GENERATION_GROWS, HEARD_ONCE, ONE_ANSWER, ONE_CLAUDE,
+    ACK_LAST, DEATHS_WERE_SEEN, EACH_FOLLOWS, GENERATION_GROWS, HEARD_ONCE, ONE_ANSWER, ONE_CLAUDE,
     ONE_OUTCOME_IN_RUNS, ONE_OUTCOME_IN_STORE, ONE_PLACE, OUTCOME_STAYS, POSTED_IS_FINISHED,
     RETRY_ANEW,
 };
-use super::reach::{ACKED_AGAIN, ACKED_LOWER, ADOPTED, Graph, HAD_BEEN_APPLIED, LOST, TAKEN_OVER};
+use super::reach::{
+    ACKED_AGAIN, ACKED_LOWER, ADOPTED, GIVEN_UP, Graph, HAD_BEEN_APPLIED, LOST, TAKEN_OVER,
+};
 use super::world::Decision;
 use super::{Action, Mutation, Protocol, Start};
-use crate::ids::{Attempt, Generation};
+use crate::ids::Generation;
+use crate::run::claim::Bounds;
 
+/// Nothing is tried again.
+const ONCE: Bounds = Bounds { deaths: 1, losses: 1 };
+/// Nothing is tried again but what was lost, and that once.
+const TAKEN_OVER_ONCE: Bounds = Bounds { deaths: 1, losses: 2 };
 /// One generation in an exclusive project.
 const ONE: Protocol = Protocol {
     shared: false,
     generations: 1,
-    attempts: Attempt(2),
+    bounds: Bounds { deaths: 2, losses: 1 },
     late: 2,
     running: true,
     start: Start::Released,
     mutation: Mutation::None,
 };
+/// The same, where a loss is tried again as well.
+const LOSSES: Protocol = Protocol { bounds: TAKEN_OVER_ONCE, late: 1, running: false, ..ONE };
 /// Two generations: a Retry, a Move or an End at any moment.
 const TWO: Protocol = Protocol { generations: 2, late: 1, running: false, ..ONE };
 /// A failed run, and two decisions about it.
 const AFTER_FAILURE: Protocol =
-    Protocol { generations: 3, attempts: Attempt(1), start: Start::Failed, ..TWO };
+    Protocol { generations: 3, bounds: ONCE, start: Start::Failed, ..TWO };
 /// One generation in a project of two runners.
-const SHARED: Protocol = Protocol { shared: true, generations: 1, ..TWO };
+const SHARED: Protocol = Protocol { shared: true, bounds: TAKEN_OVER_ONCE, generations: 1, ..TWO };
 
 /// What is broken, in which world, and which properties tell.
-const BROKEN: [(Mutation, Protocol, &[&str]); 11] = [
+const BROKEN: [(Mutation, Protocol, &[&str]); 12] = [
     (Mutation::AckBeforeCas, ONE, &[ACK_LAST]),
     (Mutation::SkipOwnerToken, SHARED, &[EACH_FOLLOWS, ONE_PLACE]),
-    (Mutation::TrustDeliveryCount, ONE, &[EACH_FOLLOWS]),
+    (Mutation::TrustDeliveryCount, LOSSES, &[EACH_FOLLOWS]),
     (
         Mutation::FirstOutcomeNotFinal,
-        ONE,
+        LOSSES,
         &[EACH_FOLLOWS, ONE_OUTCOME_IN_RUNS, ONE_OUTCOME_IN_STORE, HEARD_ONCE, ONE_ANSWER],
     ),
     (Mutation::FoldWithoutStep, TWO, &[OUTCOME_STAYS, GENERATION_GROWS, POSTED_IS_FINISHED]),
     (Mutation::TimeoutIsWon, ONE, &[ACK_LAST]),
     (Mutation::HandleOfAnyGeneration, TWO, &[ACK_LAST]),
-    (Mutation::WorkBeforeAdoption, ONE, &[ONE_CLAUDE]),
+    (Mutation::WorkBeforeAdoption, LOSSES, &[ONE_CLAUDE]),
     (Mutation::SpawnBesideOld, TWO, &[ONE_CLAUDE]),
     (Mutation::MoveCarriesAnything, AFTER_FAILURE, &[RETRY_ANEW]),
     (Mutation::TakeoverBeforeFence, SHARED, &[ONE_PLACE]),
+    (Mutation::LossIsDeath, ONE, &[DEATHS_WERE_SEEN]),
 ];
 
 /// As many as the smallest machine has cores that this is built on.
@@ -93,6 +103,11 @@ fn one_generation_holds() {
 }
 
 #[test]
+fn a_run_that_is_lost_holds() {
+    holds(LOSSES);
+}
+
+#[test]
 fn retry_move_and_end_hold() {
     holds(TWO);
 }
@@ -109,12 +124,13 @@ fn two_runners_of_a_shared_project_hold() {
 
 #[test]
 fn a_run_can_always_end() {
-    can_end(ONE, &[ACKED_AGAIN, ADOPTED, HAD_BEEN_APPLIED, LOST]);
+    can_end(ONE, &[ACKED_AGAIN, ADOPTED, GIVEN_UP, HAD_BEEN_APPLIED, LOST]);
 }
 
 #[test]
 fn a_run_can_always_end_whatever_was_decided_and_wherever_its_runner_is() {
-    let graph = can_end(TWO, &[ACKED_AGAIN, ACKED_LOWER, ADOPTED, HAD_BEEN_APPLIED, LOST]);
+    let graph =
+        can_end(TWO, &[ACKED_AGAIN, ACKED_LOWER, ADOPTED, GIVEN_UP, HAD_BEEN_APPLIED, LOST]);
     // The owner does nothing ever again: a Move is enough.
     let first = Generation::FIRST;
     let moved = Action::Decide(Decision::Move);
@@ -128,7 +144,9 @@ fn a_run_can_always_end_whatever_was_decided_and_wherever_its_runner_is() {
 
 #[test]
 fn a_shared_run_can_always_end_with_one_runner_down() {
-    let graph = can_end(SHARED, &[ACKED_AGAIN, ADOPTED, HAD_BEEN_APPLIED, LOST, TAKEN_OVER]);
+    // A write that timed out and comes late leads nowhere that a slow answer does not lead to.
+    let model = Protocol { late: 0, ..SHARED };
+    let graph = can_end(model, &[ACKED_AGAIN, ADOPTED, GIVEN_UP, LOST, TAKEN_OVER]);
     let without_start = |action, own| own && !matches!(action, Action::Restart(_));
     assert_eq!(graph.stuck(|mark| mark.down < 2, without_start), None);
 }
@@ -196,8 +214,14 @@ fn a_take_over_before_the_fence_is_found() {
 }
 
 #[test]
+fn a_reboot_that_counts_as_a_death_is_found() {
+    is_found(Mutation::LossIsDeath);
+}
+
+#[test]
 fn every_property_is_broken_by_some_mutation() {
     let broken: BTreeSet<&str> = BROKEN.iter().flat_map(|(_, _, names)| *names).copied().collect();
-    let always = TWO.properties().into_iter().filter(|one| one.expectation == Expectation::Always);
+    let all = ONE.properties().into_iter().chain(TWO.properties());
+    let always = all.filter(|one| one.expectation == Expectation::Always);
     assert_eq!(broken, always.map(|one| one.name).collect());
 }

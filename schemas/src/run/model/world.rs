@@ -48,6 +48,8 @@ pub(super) enum State {
 pub(super) struct Record {
     pub(super) runner: usize,
     pub(super) held: Held,
+    /// How many holdings of its generation were cut by a death.
+    pub(super) deaths: u32,
     pub(super) state: State,
 }
 
@@ -95,6 +97,8 @@ pub(super) struct Runs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Write {
     pub(super) record: Record,
+    /// The holder's own [`Holding::lost`].
+    pub(super) lost: bool,
     /// The revision that it names is the present one; else it will be refused.
     pub(super) fresh: bool,
     /// It timed out: nobody knows.
@@ -123,6 +127,10 @@ pub(super) enum Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Holding {
     pub(super) held: Held,
+    /// What its record says of deaths.
+    pub(super) deaths: u32,
+    /// The keeper was gone before this life of the runner began.
+    pub(super) lost: bool,
     /// The revision that it remembers is the present one.
     pub(super) fresh: bool,
     /// The record says that claude runs.
@@ -173,6 +181,8 @@ pub(super) struct World {
     pub(super) runners: [Runner; 2],
     /// A message was acked while its generation had no terminal record and RUNS no higher one.
     pub(super) bad_ack: bool,
+    /// How many claudes died under a living holder, where there is one generation alone.
+    pub(super) died: u32,
 }
 
 impl Outcome {
