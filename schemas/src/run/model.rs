@@ -18,7 +18,9 @@
 //! steps do not come, and a fault is one more step: `Kill` (-9; the spool and claude stay), `Wipe` (the
 //! host comes back with nothing), `Silence` (nobody knows whether a compare-and-set was applied, and
 //! it may be applied later), a delivery of what is at work or over, a publication of what is
-//! old, a revision that the feed brings late. In a shared project `LeaseRunsOut` is the time after
+//! old, a revision that the feed brings late. After an End the publisher puts a `Stop` into CONTROL,
+//! whenever it comes to it; a holder must read it before claude is started, and does so
+//! at some time while it holds (`Heed`). In a shared project `LeaseRunsOut` is the time after
 //! which others take over.
 //!
 //! The gateway folds with [`Run::step`] as the store does; a runner decides on a delivery with
@@ -33,8 +35,8 @@
 //! | that everything can end | `reach` |
 //! | the bounds, and a broken rule for each property | `tests` |
 //!
-//! **Not modelled:** several runs and their order; CONTROL, asks and stops, so an End does not stop
-//! the claude at work; FILES; reads from a replica that lags; the lock of a spool (a spool has one
+//! **Not modelled:** several runs and their order; asks, steers and a person's stop (of what
+//! CONTROL says, only that an End followed); FILES; reads from a replica that lags; the lock of a spool (a spool has one
 //! keeper, once); clocks (that a keeper has ended claude before others take over is an assumption here:
 //! fence + kill grace < takeover is checked when a service starts); the nonce of a post (a row put
 //! twice is there once); NATS or a database that lost what it had confirmed (`accept-bus`).
@@ -58,6 +60,8 @@ use world::{Decision, Gateway, Held, Outcome, RUNNERS, Record, Runner, Runs, Sta
 enum Action {
     /// The publisher, or a late one, publishes the work of a generation.
     Publish(Generation),
+    /// The publisher tells the holder of a generation, in CONTROL, that an End followed it.
+    Stop(Generation),
     /// The feed brings a revision.
     Fold(usize),
     /// The poster posts the next row.
@@ -76,6 +80,8 @@ enum Action {
     ReadBack(usize),
     /// A holder writes that claude runs.
     SayRunning(usize),
+    /// A holder reads in CONTROL that it is to stop, and tells claude.
+    Heed(usize),
     /// A holder does what it has to do next.
     GoOn(usize),
     /// The terminal record stands: the message is acked.
@@ -127,6 +133,10 @@ enum Mutation {
     TakeoverBeforeFence,
     /// A claude that was lost with its runner or its host counts as one that died.
     LossIsDeath,
+    /// A holder starts claude without a look into CONTROL.
+    SpawnUnasked,
+    /// A runner that starts lets a claude be started without a look into CONTROL.
+    AdoptUnasked,
 }
 
 /// Where the run is when the model begins.
@@ -162,6 +172,7 @@ impl Action {
     fn is_of(self, runner: usize) -> bool {
         match self {
             Action::Publish(_)
+            | Action::Stop(_)
             | Action::Fold(_)
             | Action::Post
             | Action::Decide(_)
@@ -171,6 +182,7 @@ impl Action {
             | Action::Silence(me)
             | Action::ReadBack(me)
             | Action::SayRunning(me)
+            | Action::Heed(me)
             | Action::GoOn(me)
             | Action::Ack(me)
             | Action::Sweep(me)
@@ -212,6 +224,7 @@ impl Model for Protocol {
             },
             work: Vec::new(),
             runs: Runs { record: None, feed: Vec::new(), outcomes: Vec::new(), torn: false },
+            controls: Vec::new(),
             late: Vec::new(),
             runners: RUNNERS.map(|_| Runner::new()),
             bad_ack: false,
@@ -244,6 +257,10 @@ impl Model for Protocol {
                 it.work.push(generation);
                 it.work.sort();
             }
+            Action::Stop(generation) => {
+                it.controls.push(generation);
+                it.controls.sort();
+            }
             Action::Fold(revision) => self.fold(it, revision),
             Action::Post => gateway::post(it),
             Action::Decide(decision) => gateway::decide(it, decision),
@@ -256,6 +273,7 @@ impl Model for Protocol {
             Action::Silence(me) => self.silence(it, me),
             Action::ReadBack(me) => self.settle(it, me),
             Action::SayRunning(me) => runner::say_running(it, me),
+            Action::Heed(me) => runner::heed(it, me),
             Action::GoOn(me) => self.go_on(it, me),
             Action::Ack(me) => runner::finish(it, me, true),
             Action::Sweep(me) => runner::finish(it, me, false),

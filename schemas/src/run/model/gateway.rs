@@ -16,12 +16,17 @@ impl Protocol {
                 actions.push(Action::Publish(generation));
             }
         }
+        let ended = |generation: &Generation| {
+            gateway.maker(generation.next()) == Some(Decision::End)
+                && !world.controls.contains(generation)
+        };
+        actions.extend((1..now.0).map(Generation).filter(ended).map(Action::Stop));
         actions.extend((0..world.runs.feed.len()).map(Action::Fold));
         if gateway.heard.len() < gateway.rows.len() {
             actions.push(Action::Post);
         }
         if now.0 < self.generations {
-            if matches!(gateway.outcome, None | Some(Outcome::Failed(_))) {
+            if matches!(gateway.outcome, None | Some(Outcome::Failed(_) | Outcome::Stopped(_))) {
                 actions.push(Action::Decide(Decision::Retry));
             }
             if gateway.outcome.is_none() {

@@ -2,7 +2,7 @@
 
 use stateright::Property;
 
-use super::world::{Decision, Held, Outcome, Process, World};
+use super::world::{Decision, Held, Outcome, Process, Runner, World};
 use super::{Protocol, Start};
 use crate::ids::Generation;
 
@@ -18,6 +18,7 @@ pub(super) const RETRY_ANEW: &str = "what was asked for again is done again";
 pub(super) const ONE_CLAUDE: &str = "a runner has one claude of a run";
 pub(super) const ONE_PLACE: &str = "a generation is worked on in one place";
 pub(super) const DEATHS_WERE_SEEN: &str = "a death that counts was under a living holder";
+pub(super) const NOT_AFTER_END: &str = "no claude is started that is known to be stopped";
 pub(super) const GENERATION_GROWS: &str = "the store's generation is what was decided";
 
 /// The properties of a model.
@@ -73,6 +74,13 @@ fn always() -> Vec<Property<Protocol>> {
             };
             one.alive.iter().find(both).is_none()
         }),
+        Property::always(NOT_AFTER_END, |_, world: &World| {
+            let against = |runner: &Runner| {
+                let spool = runner.spool.filter(|spool| spool.stopped);
+                spool.is_some_and(|spool| runner.alive.contains(&spool.held))
+            };
+            !world.runners.iter().any(against)
+        }),
         Property::always(GENERATION_GROWS, |_, world: &World| {
             world.gateway.run.generation() == world.gateway.generation()
         }),
@@ -105,6 +113,9 @@ fn sometimes_after_decisions() -> Vec<Property<Protocol>> {
             let at_work = world.runners.iter().any(|runner| !runner.alive.is_empty());
             let ended = |outcome: &Outcome| matches!(outcome, Outcome::Ended(_));
             at_work && 0 < heard(world, ended)
+        }),
+        Property::sometimes("a claude is stopped after an End", |_, world: &World| {
+            world.runs.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Stopped(_)))
         }),
         Property::sometimes("an old runner speaks while a new one works", |_, world: &World| {
             let Some(record) = world.runs.record else { return false };
@@ -144,7 +155,7 @@ fn one_each(outcomes: &[(Generation, Outcome)]) -> bool {
 fn finished(world: &World, generation: Generation, outcome: Outcome) -> bool {
     match outcome {
         Outcome::Ended(by) => by == generation && world.gateway.maker(by) == Some(Decision::End),
-        Outcome::Answered(_) | Outcome::Failed(_) => {
+        Outcome::Answered(_) | Outcome::Failed(_) | Outcome::Stopped(_) => {
             let recorded = |generation| world.runs.outcomes.contains(&(generation, outcome));
             recorded(generation) && recorded(outcome.made_in())
         }

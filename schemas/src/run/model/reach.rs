@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use stateright::Model as _;
 
-use super::world::{Outcome, Process, Runner, State, World};
+use super::world::{Decision, Outcome, Process, Runner, State, World};
 use super::{Action, Protocol};
 use crate::ids::Generation;
 
@@ -26,7 +26,11 @@ struct Step {
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
     /// Discord has heard the outcome of the present generation.
-    over: bool,
+    pub(super) over: bool,
+    /// The present generation is an End.
+    pub(super) ended: bool,
+    /// Claudes that live.
+    pub(super) alive: usize,
     /// The present generation.
     pub(super) generation: Generation,
     /// Runners that are down.
@@ -75,6 +79,8 @@ impl Graph {
         let generation = world.gateway.generation();
         let down = |runner: &&Runner| runner.process == Process::Down;
         self.marks.push(Mark {
+            ended: world.gateway.maker(generation) == Some(Decision::End),
+            alive: alive(world),
             over: world.gateway.heard.iter().any(|(heard, _)| *heard == generation),
             generation,
             down: world.runners.iter().filter(down).count(),
@@ -83,10 +89,11 @@ impl Graph {
         number
     }
 
-    /// Of the states that `must` come to an outcome, one that cannot by the steps that `may` be
+    /// Of the states that `must` come to a `goal`, one that cannot by the steps that `may` be
     /// taken, told by the actions that lead to it. A step comes with whether it is the system's own.
     pub(super) fn stuck(
         &self,
+        goal: impl Fn(&Mark) -> bool,
         must: impl Fn(&Mark) -> bool,
         may: impl Fn(Action, bool) -> bool,
     ) -> Option<Vec<Action>> {
@@ -94,7 +101,7 @@ impl Graph {
         for step in self.steps.iter().filter(|step| may(step.action, step.own)) {
             before[at(step.to)].push(step.from);
         }
-        let mut ends: Vec<bool> = self.marks.iter().map(|mark| mark.over).collect();
+        let mut ends: Vec<bool> = self.marks.iter().map(goal).collect();
         let mut queue: Vec<usize> = (0..ends.len()).filter(|state| ends[*state]).collect();
         while let Some(state) = queue.pop() {
             for earlier in before[state].iter().copied().map(at) {
@@ -135,12 +142,14 @@ fn is_own(world: &World, action: Action) -> bool {
         Action::Publish(generation) => {
             world.gateway.outcome.is_none() && generation == world.gateway.generation()
         }
-        Action::Fold(_)
+        Action::Stop(_)
+        | Action::Fold(_)
         | Action::Post
         | Action::Deliver(..)
         | Action::Answer(_)
         | Action::ReadBack(_)
         | Action::SayRunning(_)
+        | Action::Heed(_)
         | Action::GoOn(_)
         | Action::Ack(_)
         | Action::KeeperStarts(_)
@@ -193,6 +202,7 @@ fn told(world: &World, action: Action, next: &World) -> Option<&'static str> {
             | Process::Finishing { .. } => None,
         },
         Action::Publish(_)
+        | Action::Stop(_)
         | Action::Fold(_)
         | Action::Post
         | Action::Decide(_)
@@ -200,6 +210,7 @@ fn told(world: &World, action: Action, next: &World) -> Option<&'static str> {
         | Action::Answer(_)
         | Action::Silence(_)
         | Action::SayRunning(_)
+        | Action::Heed(_)
         | Action::GoOn(_)
         | Action::Ack(_)
         | Action::Sweep(_)

@@ -62,6 +62,10 @@ impl Protocol {
                 if !runner.spool.is_some_and(works) {
                     actions.push(Action::GoOn(me));
                 }
+                let at_work = |spool: Spool| works(spool) && spool.keeper == Keeper::Alive;
+                if world.stops(held) && runner.spool.is_some_and(at_work) {
+                    actions.push(Action::Heed(me));
+                }
                 let seen = |spool: Spool| spool.held == held && spool.keeper != Keeper::Unused;
                 if self.running && !told && runner.spool.is_some_and(seen) {
                     actions.push(Action::SayRunning(me));
@@ -130,6 +134,10 @@ impl Protocol {
         let write =
             |record| Process::Writing(Write { record, lost: false, fresh, unsure: false, handle });
         match world.runners[me].spool {
+            None if world.stops(held) && !self.breaks(Mutation::SpawnUnasked) => {
+                let state = State::Ended(Outcome::Stopped(held));
+                world.runners[me].process = write(Record { runner: me, held, deaths, state });
+            }
             None => self.prepare(world, me, held),
             Some(spool) if spool.held != held && self.overlooks_spools() => {
                 self.prepare(world, me, held);
@@ -150,7 +158,8 @@ impl Protocol {
                     world.runners[me].process = write(record);
                 } else {
                     let result = Some(Outcome::Failed(held));
-                    world.runners[me].spool = Some(Spool { held, keeper: Keeper::Gone, result });
+                    world.runners[me].spool =
+                        Some(Spool { held, keeper: Keeper::Gone, result, stopped: false });
                 }
             }
             Some(Spool { keeper: Keeper::Unused | Keeper::Alive, .. }) => {}
@@ -230,9 +239,20 @@ impl Protocol {
 
     /// A runner starts: its spool first, then work.
     pub(super) fn restart(&self, world: &mut World, me: usize) {
+        let stops = world.runners[me].spool.is_some_and(|spool| world.stops(spool.held));
         let runner = &mut world.runners[me];
         runner.process = Process::Idle;
-        let Some(Spool { held, keeper, result }) = runner.spool else { return };
+        let Some(spool) = &mut runner.spool else { return };
+        if stops && spool.keeper == Keeper::Unused {
+            // It is closed, so that nothing can start, or claude may be started against the End.
+            if self.breaks(Mutation::AdoptUnasked) {
+                spool.stopped = true;
+            } else {
+                spool.keeper = Keeper::Gone;
+                spool.result = Some(Outcome::Stopped(spool.held));
+            }
+        }
+        let Spool { held, keeper, result, .. } = *spool;
         let own = |record: &Record| {
             record.held == held
                 || self.breaks(Mutation::SkipOwnerToken) && record.held.same_attempt(held)
@@ -252,10 +272,11 @@ impl Protocol {
 
     /// Writes the spool of a holding. A keeper that finds its deadline passed starts nothing.
     fn prepare(&self, world: &mut World, me: usize, held: Held) {
+        let stopped = world.stops(held);
         let runner = &mut world.runners[me];
         let fenced = runner.lease_over && !self.breaks(Mutation::TakeoverBeforeFence);
         let keeper = if fenced { Keeper::Gone } else { Keeper::Unused };
-        runner.spool = Some(Spool { held, keeper, result: None });
+        runner.spool = Some(Spool { held, keeper, result: None, stopped });
     }
 
     /// Nobody renewed the record for long: what lives of it was ended by its keeper, what comes
@@ -284,6 +305,13 @@ fn won(world: &mut World, me: usize, write: Write, fresh: bool) {
         }
         State::Ended(_) => Process::Finishing { handle },
     };
+}
+
+/// Reads that the run is to stop: claude is interrupted, and ended with the spool.
+pub(super) fn heed(world: &mut World, me: usize) {
+    if let Some(spool) = &mut world.runners[me].spool {
+        spool.result = Some(Outcome::Stopped(spool.held));
+    }
 }
 
 /// Tells RUNS that claude was seen.

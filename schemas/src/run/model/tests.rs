@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use super::properties::{
-    ACK_LAST, DEATHS_WERE_SEEN, EACH_FOLLOWS, GENERATION_GROWS, HEARD_ONCE, ONE_ANSWER, ONE_CLAUDE,
-    ONE_OUTCOME_IN_RUNS, ONE_OUTCOME_IN_STORE, ONE_PLACE, OUTCOME_STAYS, POSTED_IS_FINISHED,
-    RETRY_ANEW,
+    ACK_LAST, DEATHS_WERE_SEEN, EACH_FOLLOWS, GENERATION_GROWS, HEARD_ONCE, NOT_AFTER_END,
+    ONE_ANSWER, ONE_CLAUDE, ONE_OUTCOME_IN_RUNS, ONE_OUTCOME_IN_STORE, ONE_PLACE, OUTCOME_STAYS,
+    POSTED_IS_FINISHED, RETRY_ANEW,
 };
 use super::reach::{
-    ACKED_AGAIN, ACKED_LOWER, ADOPTED, GIVEN_UP, Graph, HAD_BEEN_APPLIED, LOST, TAKEN_OVER,
+    ACKED_AGAIN, ACKED_LOWER, ADOPTED, GIVEN_UP, Graph, HAD_BEEN_APPLIED, LOST, Mark, TAKEN_OVER,
 };
 use super::world::Decision;
 use super::{Action, Mutation, Protocol, Start};
@@ -42,7 +42,7 @@ const AFTER_FAILURE: Protocol =
 const SHARED: Protocol = Protocol { shared: true, bounds: TAKEN_OVER_ONCE, generations: 1, ..TWO };
 
 /// What is broken, in which world, and which properties tell.
-const BROKEN: [(Mutation, Protocol, &[&str]); 12] = [
+const BROKEN: [(Mutation, Protocol, &[&str]); 14] = [
     (Mutation::AckBeforeCas, ONE, &[ACK_LAST]),
     (Mutation::SkipOwnerToken, SHARED, &[EACH_FOLLOWS, ONE_PLACE]),
     (Mutation::TrustDeliveryCount, LOSSES, &[EACH_FOLLOWS]),
@@ -59,7 +59,12 @@ const BROKEN: [(Mutation, Protocol, &[&str]); 12] = [
     (Mutation::MoveCarriesAnything, AFTER_FAILURE, &[RETRY_ANEW]),
     (Mutation::TakeoverBeforeFence, SHARED, &[ONE_PLACE]),
     (Mutation::LossIsDeath, ONE, &[DEATHS_WERE_SEEN]),
+    (Mutation::SpawnUnasked, TWO, &[NOT_AFTER_END]),
+    (Mutation::AdoptUnasked, TWO, &[NOT_AFTER_END]),
 ];
+
+/// Discord has heard how it ended.
+const IS_OVER: fn(&Mark) -> bool = |mark| mark.over;
 
 /// As many as the smallest machine has cores that this is built on.
 const THREADS: usize = 2;
@@ -80,7 +85,7 @@ fn holds(model: Protocol) {
 fn can_end(model: Protocol, seen: &[&'static str]) -> Graph {
     let graph = Graph::of(&model);
     say("walked", model, graph.marks.len());
-    assert_eq!(graph.stuck(|_| true, |_, own| own), None);
+    assert_eq!(graph.stuck(IS_OVER, |_| true, |_, own| own), None);
     assert_eq!(graph.seen, seen.iter().copied().collect());
     graph
 }
@@ -135,11 +140,18 @@ fn a_run_can_always_end_whatever_was_decided_and_wherever_its_runner_is() {
     let first = Generation::FIRST;
     let moved = Action::Decide(Decision::Move);
     let others = |action: Action, own| (own || action == moved) && !action.is_of(0);
-    assert_eq!(graph.stuck(|mark| mark.generation == first, others), None);
+    assert_eq!(graph.stuck(IS_OVER, |mark| mark.generation == first, others), None);
     // Nobody does anything ever again: an End is enough.
     let ended = |action, _| matches!(action, Action::Decide(Decision::End) | Action::Post);
-    let undecided = |mark: &super::reach::Mark| mark.generation == first;
-    assert_eq!(graph.stuck(undecided, ended), None);
+    let undecided = |mark: &Mark| mark.generation == first;
+    assert_eq!(graph.stuck(IS_OVER, undecided, ended), None);
+    // After an End no claude lives for ever, even one that never answers.
+    let is_gone = |mark: &Mark| mark.alive == 0;
+    let is_ended = |mark: &Mark| mark.ended;
+    let waits = |action, own| own && !matches!(action, Action::ClaudeAnswers(_));
+    assert_eq!(graph.stuck(is_gone, is_ended, waits), None);
+    let untold = |action, own| waits(action, own) && !matches!(action, Action::Stop(_));
+    assert!(graph.stuck(is_gone, is_ended, untold).is_some(), "it is CONTROL that ends it");
 }
 
 #[test]
@@ -148,14 +160,14 @@ fn a_shared_run_can_always_end_with_one_runner_down() {
     let model = Protocol { late: 0, ..SHARED };
     let graph = can_end(model, &[ACKED_AGAIN, ADOPTED, GIVEN_UP, LOST, TAKEN_OVER]);
     let without_start = |action, own| own && !matches!(action, Action::Restart(_));
-    assert_eq!(graph.stuck(|mark| mark.down < 2, without_start), None);
+    assert_eq!(graph.stuck(IS_OVER, |mark| mark.down < 2, without_start), None);
 }
 
 #[test]
 fn a_run_whose_owner_is_not_asked_for_can_hang() {
     let model = Protocol { mutation: Mutation::SkipOwnerToken, ..ONE };
     let graph = Graph::of(&model);
-    assert!(graph.stuck(|_| true, |_, own| own).is_some());
+    assert!(graph.stuck(IS_OVER, |_| true, |_, own| own).is_some());
 }
 
 #[test]
@@ -216,6 +228,12 @@ fn a_take_over_before_the_fence_is_found() {
 #[test]
 fn a_reboot_that_counts_as_a_death_is_found() {
     is_found(Mutation::LossIsDeath);
+}
+
+#[test]
+fn a_claude_that_is_started_after_an_end_is_found() {
+    is_found(Mutation::SpawnUnasked);
+    is_found(Mutation::AdoptUnasked);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) enum Outcome {
     Answered(Held),
     /// By that holding, whose attempts were used up.
     Failed(Held),
+    /// By that holding, which read that it is to stop.
+    Stopped(Held),
     /// By an End, which is that generation.
     Ended(Generation),
 }
@@ -155,6 +157,9 @@ pub(super) struct Spool {
     pub(super) keeper: Keeper,
     /// The outcome, once it is on disk.
     pub(super) result: Option<Outcome>,
+    /// CONTROL said that the run is to stop when its runner last had to look there before claude
+    /// could be started.
+    pub(super) stopped: bool,
 }
 
 /// A runner and its host.
@@ -175,6 +180,8 @@ pub(super) struct World {
     /// WORK: the generations whose message is stored.
     pub(super) work: Vec<Generation>,
     pub(super) runs: Runs,
+    /// CONTROL: the generations that are to stop.
+    pub(super) controls: Vec<Generation>,
     /// Compare-and-sets that timed out and may yet arrive. One that arrives over another revision
     /// than it names is refused, so only those over the present one are kept.
     pub(super) late: Vec<Record>,
@@ -189,7 +196,9 @@ impl Outcome {
     /// The generation whose work it is.
     pub(super) fn made_in(self) -> Generation {
         match self {
-            Outcome::Answered(held) | Outcome::Failed(held) => held.generation,
+            Outcome::Answered(held) | Outcome::Failed(held) | Outcome::Stopped(held) => {
+                held.generation
+            }
             Outcome::Ended(generation) => generation,
         }
     }
@@ -197,7 +206,7 @@ impl Outcome {
     /// The holding whose work it is.
     fn maker(self) -> Option<Held> {
         match self {
-            Outcome::Answered(held) | Outcome::Failed(held) => Some(held),
+            Outcome::Answered(held) | Outcome::Failed(held) | Outcome::Stopped(held) => Some(held),
             Outcome::Ended(_) => None,
         }
     }
@@ -333,6 +342,11 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether CONTROL says that a holding is to stop.
+    pub(super) fn stops(&self, held: Held) -> bool {
+        self.controls.contains(&held.generation)
     }
 
     /// Takes a message out of the queue, and notes if that was not allowed.
