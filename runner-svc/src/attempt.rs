@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::bus::Delivery;
-use crate::claims::{Claim, decide};
+use crate::claims::{Claim, Cut, Toll, decide};
 use crate::config::Project;
 use crate::crash;
 use crate::held::{Ended, HELD, Held, Prompt, RESULT};
@@ -39,7 +39,8 @@ use ask::{cas, patiently, record, stopped_by};
 use ending::{end, stop, sweep};
 use follow::{Follow, Followed};
 
-/// The pause before the second attempt; each later one waits that much longer.
+/// The pause before the second attempt; each later one waits that much longer. The longest, after
+/// as many as there may be, is well within the time in which a sign of life is awaited.
 const PAUSE_AGAIN: Duration = Duration::from_secs(1);
 /// The number of the first line that claude is told.
 const FIRST_SEQ: u32 = crate::spool::FIRST_SEQ;
@@ -138,33 +139,38 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result
     };
     let again = host.live.hold(&request.run, request.generation);
     let _alone = host.live.line_up(request.thread).await;
-    let read = record(host, &key).await?;
-    let record = read.as_ref().map(|(record, revision)| (record, *revision));
-    match decide(request.generation, record, host.state_id, false) {
+    let (read, over) = record(host, &key).await?.unzip();
+    let (toll, end) = match decide(&request, read.as_ref(), host.state_id) {
+        Claim::Take(toll) => (toll, None),
+        Claim::GiveUp(toll) => (toll, Some(verdict::lost(toll.losses(), &host.config.name))),
+        Claim::Carry => (Toll::FIRST, read.map(|record| record.state)),
         Claim::Done => {
             delivery.done().await;
-            Ok(())
+            return Ok(());
         }
-        Claim::Ours => Ok(()),
+        Claim::Ours => return Ok(()),
         Claim::Anothers => {
-            let holder = read.map(|(record, _)| record.runner);
+            let holder = read.map(|record| record.runner);
             tracing::error!(run = %request.run, ?holder, "another runner holds this run");
-            Ok(())
+            return Ok(());
         }
-        Claim::Take { attempt, over } => {
-            let prompt = Prompt::first(&request.run, request.generation);
-            let trace = platform::telemetry::traceparent(&tracing::Span::current());
-            let record = host.claimed(&request, attempt, trace.clone());
-            let since_ms = platform::clock::now_ms();
-            let held = Held { request, record, prompt, since_ms, trace };
-            crash::point("claim.fetched");
-            let revision = cas(host, &held.key(), &held.record, over).await?;
-            crash::point("claim.written");
-            let work =
-                Work { host: Arc::clone(host), held, revision, delivery: Some(delivery), again };
-            work.start().await
-        }
+    };
+    let prompt = Prompt::first(&request.run, request.generation);
+    let trace = platform::telemetry::traceparent(&tracing::Span::current());
+    let record = host.claimed(&request, toll, trace.clone());
+    let since_ms = platform::clock::now_ms();
+    let held = Held { request, record, prompt, since_ms, trace };
+    let (revision, delivery) = (over.unwrap_or(0), Some(delivery));
+    let mut work = Work { host: Arc::clone(host), held, revision, delivery, again };
+    if let Some(state) = end {
+        tracing::info!(run = %key.run, "is over without a claude of this generation");
+        return work.tell(&state).await;
     }
+    host.pause(PAUSE_AGAIN * (toll.attempt.0 - 1)).await?;
+    crash::point("claim.fetched");
+    work.revision = cas(host, &key, &work.held.record, revision).await?;
+    crash::point("claim.written");
+    work.start().await
 }
 
 async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<()> {
@@ -213,8 +219,9 @@ impl Work {
             return self.tell(&verdict::stopped(by)).await;
         }
         match self.spawn().await {
-            Ok(spool) => self.follow(spool).await,
+            Ok(spool) => self.follow(spool, Cut::Death).await,
             Err(Refused::Never(why)) => self.tell(&failed(why)).await,
+            Err(Refused::Over(state)) => self.tell(&state).await,
             Err(Refused::Left(left)) => Err(left),
         }
     }
@@ -305,29 +312,44 @@ impl Work {
         if let Some(ended) = read_json::<Ended>(&spool, RESULT)? {
             return self.finish(spool, &ended.state).await;
         }
-        if spool.state().map_err(trouble)? == KeeperState::Unused {
-            // Its keeper was never seen. Should it be starting this moment, it has the lock or gets
-            // none: a spool takes one keeper.
-            self.open(&spool).await.map_err(Refused::into_left)?;
+        match spool.state().map_err(trouble)? {
+            KeeperState::Unused => {
+                if let Some(by) = stopped_by(&self.host, &self.held).await?
+                    && spool.close_if_dead().map_err(trouble)? == Closing::Closed
+                {
+                    return self.over(spool, verdict::stopped(by)).await;
+                }
+                // Its keeper was never seen. Should it be starting this moment, it has the lock or
+                // gets none: a spool takes one keeper.
+                self.open(&spool).await.map_err(Refused::into_left)?;
+                self.follow(spool, Cut::Death).await
+            }
+            KeeperState::Alive => self.follow(spool, Cut::Death).await,
+            // It ended while nobody held the run: with its host, or after its runner.
+            KeeperState::Gone | KeeperState::Closed => self.follow(spool, Cut::Loss).await,
         }
-        self.follow(spool).await
     }
 
-    /// Follows claude to its outcome, through as many attempts as it takes.
-    async fn follow(mut self, mut spool: Spool) -> Result<()> {
+    /// Keeps how the run ended, then finishes.
+    async fn over(self, spool: Spool, state: State) -> Result<()> {
+        let ended = Ended { state };
+        let text = serde_json::to_vec(&ended).map_err(trouble)?;
+        crash::point("finish.seen");
+        on_disk(|| spool.write_file(RESULT, &text))?;
+        crash::point("finish.kept");
+        self.finish(spool, &ended.state).await
+    }
+
+    /// Follows claude to its outcome, through as many attempts as it takes. `cut` says how the end
+    /// of this first claude counts if it comes without.
+    async fn follow(mut self, mut spool: Spool, mut cut: Cut) -> Result<()> {
         loop {
-            match self.next(&spool).await {
-                Ok(Next::Over(state)) => {
-                    let ended = Ended { state };
-                    let text = serde_json::to_vec(&ended).map_err(trouble)?;
-                    crash::point("finish.seen");
-                    on_disk(|| spool.write_file(RESULT, &text))?;
-                    crash::point("finish.kept");
-                    return self.finish(spool, &ended.state).await;
-                }
-                Ok(Next::Again { echoed }) => match self.again(spool, echoed).await {
-                    Ok(next) => spool = next,
+            match self.next(&spool, cut).await {
+                Ok(Next::Over(state)) => return self.over(spool, state).await,
+                Ok(Next::Again { toll, echoed }) => match self.again(spool, toll, echoed).await {
+                    Ok(next) => (spool, cut) = (next, Cut::Death),
                     Err(Refused::Never(why)) => return self.tell(&failed(why)).await,
+                    Err(Refused::Over(state)) => return self.tell(&state).await,
                     Err(Refused::Left(left)) => return Err(left),
                 },
                 Err(Left::TakenOver) => {
@@ -341,7 +363,7 @@ impl Work {
     }
 
     /// Follows one claude to its end, and says what comes next.
-    async fn next(&mut self, spool: &Spool) -> Result<Next> {
+    async fn next(&mut self, spool: &Spool, cut: Cut) -> Result<Next> {
         let death = match Follow::new(self, spool).await?.run().await? {
             Followed::Result(result) => return Ok(Next::Over(verdict::of_result(&result))),
             Followed::Stopped(by) => return Ok(Next::Over(verdict::stopped(by))),
@@ -351,26 +373,32 @@ impl Work {
             Followed::Death(death) => death,
         };
         let program = &self.host.config.claude.program;
-        let attempt = self.held.record.attempt;
-        match verdict::after(attempt, program, death.view()) {
+        let last = self.held.record.toll();
+        if death.began() {
+            // A host that goes down ends claude and this runner, in whatever order: if it is the
+            // runner's turn by now, the next one finds a loss and no death.
+            self.host.pause(PAUSE_AGAIN * last.attempt.0).await?;
+        }
+        let toll = last.after(cut);
+        match verdict::after(cut, toll, program, &self.host.config.name, death.view()) {
             After::Over(state) => Ok(Next::Over(state)),
             After::Again => {
-                let why = verdict::describe(attempt, program, death.view());
-                tracing::warn!(run = %self.held.request.run, why, "claude is started again");
+                let why = verdict::describe(1, program, death.view());
+                tracing::warn!(run = %self.held.request.run, ?toll, why, "claude is started again");
                 Ok(match stopped_by(&self.host, &self.held).await? {
                     Some(by) => Next::Over(verdict::stopped(by)),
-                    None => Next::Again { echoed: death.echoed },
+                    None => Next::Again { toll, echoed: death.echoed },
                 })
             }
         }
     }
 
     /// The next attempt after a death: a record of its own, then a spool of its own.
-    async fn again(&mut self, dead: Spool, echoed: bool) -> Result<Spool, Refused> {
+    async fn again(&mut self, dead: Spool, toll: Toll, echoed: bool) -> Result<Spool, Refused> {
         let last = self.held.record.clone();
-        self.host.pause(PAUSE_AGAIN * last.attempt.0).await?;
         let next = Record {
-            attempt: last.attempt.next(),
+            attempt: toll.attempt,
+            deaths: toll.deaths,
             owner: OwnerToken::random(),
             state: State::Claimed,
             quiet_since_ms: None,
@@ -383,6 +411,9 @@ impl Work {
         self.held.record = next;
         sweep(&self.host, dead).await?;
         crash::point("again.swept");
+        if let Some(by) = stopped_by(&self.host, &self.held).await? {
+            return Err(Refused::Over(verdict::stopped(by)));
+        }
         self.spawn().await
     }
 
@@ -458,6 +489,8 @@ enum Next {
     Over(State),
     /// Another attempt.
     Again {
+        /// What the generation has cost by then.
+        toll: Toll,
         /// Whether claude had read the request.
         echoed: bool,
     },
@@ -467,6 +500,8 @@ enum Next {
 enum Refused {
     /// It never will be here; the sentence is for the person who asked.
     Never(String),
+    /// The run ended before: it was stopped, or took too long.
+    Over(State),
     /// Not now.
     Left(Left),
 }
@@ -485,6 +520,7 @@ impl Refused {
     fn into_left(self) -> Left {
         match self {
             Refused::Never(why) => Left::Trouble(anyhow::anyhow!(why)),
+            Refused::Over(_) => Left::Trouble(anyhow::anyhow!("the run ended before its claude")),
             Refused::Left(left) => left,
         }
     }

@@ -8,13 +8,14 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemas::ids::{Attempt, OwnerToken, SessionId, StateId};
+use schemas::ids::{OwnerToken, SessionId, StateId};
 use schemas::record::{Record, State};
 use schemas::request::Request;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Left;
 use crate::bus::Bus;
+use crate::claims::Toll;
 use crate::command::transcript;
 use crate::command::{Session, Settings, passed, spec};
 use crate::config::{Config, Project};
@@ -53,17 +54,13 @@ pub(crate) struct Host {
 
 impl Host {
     /// The record of a run that is claimed for this host.
-    pub(crate) fn claimed(
-        &self,
-        request: &Request,
-        attempt: Attempt,
-        trace: Option<String>,
-    ) -> Record {
+    pub(crate) fn claimed(&self, request: &Request, toll: Toll, trace: Option<String>) -> Record {
         Record {
             v: Record::VERSION,
             run: request.run.clone(),
             generation: request.generation,
-            attempt,
+            attempt: toll.attempt,
+            deaths: toll.deaths,
             runner: self.config.name.clone(),
             state_id: self.state_id,
             owner: OwnerToken::random(),

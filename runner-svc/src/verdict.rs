@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use schemas::ids::Attempt;
+use schemas::ids::RunnerId;
 use schemas::record::{DENIALS_MAX, Denial, Outcome, State, Text, Usage};
-use schemas::streams::ATTEMPTS_MAX;
+use schemas::streams::BOUNDS;
 
+use crate::claims::{Cut, Toll};
 use crate::claude::TurnResult;
 use crate::spool::Ending;
 
@@ -99,21 +100,42 @@ pub(crate) enum After {
     Over(State),
 }
 
-/// Decides.
-pub(crate) fn after(attempt: Attempt, program: &str, death: Death<'_>) -> After {
-    match death.ending {
-        Ending::NotStarted(why) => After::Over(failed(format!("`{program}` did not start: {why}"))),
-        Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_) if attempt.0 < ATTEMPTS_MAX => {
+/// Decides: `toll` is what the generation has cost with this end of claude, which counts as `cut`.
+pub(crate) fn after(
+    cut: Cut,
+    toll: Toll,
+    program: &str,
+    runner: &RunnerId,
+    death: Death<'_>,
+) -> After {
+    match (death.ending, cut) {
+        (Ending::NotStarted(why), _) => {
+            After::Over(failed(format!("`{program}` did not start: {why}")))
+        }
+        (Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_), _)
+            if toll.reached(BOUNDS).is_none() =>
+        {
             After::Again
         }
-        Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_) => {
-            After::Over(failed(describe(attempt, program, death)))
+        (Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_), Cut::Death) => {
+            After::Over(failed(describe(toll.deaths, program, death)))
+        }
+        (Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_), Cut::Loss) => {
+            After::Over(lost(toll.losses(), runner))
         }
     }
 }
 
-/// Says how it died, as the person and the log are told.
-pub(crate) fn describe(attempt: Attempt, program: &str, death: Death<'_>) -> String {
+/// The end of a run that was lost too often, without a claude to say why.
+pub(crate) fn lost(times: u32, runner: &RunnerId) -> State {
+    failed(format!(
+        "It was lost {times} times on {runner} before there was an answer: each time the runner or \
+         its whole host had ended."
+    ))
+}
+
+/// Says how it died, and how often by now, as the person and the log are told.
+pub(crate) fn describe(deaths: u32, program: &str, death: Death<'_>) -> String {
     let how = match death.ending {
         Ending::Code(code) => format!("ended with code {code}"),
         Ending::Signal(signal) => format!("was ended by signal {signal}"),
@@ -124,7 +146,7 @@ pub(crate) fn describe(attempt: Attempt, program: &str, death: Death<'_>) -> Str
     if !death.spoke {
         text.push_str(" (and said nothing that claude would say)");
     }
-    let times = if 1 < attempt.0 { format!(", {attempt} times.") } else { ".".into() };
+    let times = if 1 < deaths { format!(", {deaths} times.") } else { ".".into() };
     text.push_str(&times);
     let said = death.result.map(why).unwrap_or_default();
     let stderr = tail(death.stderr.trim(), STDERR_MAX);
@@ -152,6 +174,7 @@ fn tail(text: &str, max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemas::streams::{ATTEMPTS_MAX, LOSSES_MAX};
 
     fn result(is_error: bool, text: &str) -> TurnResult {
         let subtype = "success".into();
@@ -184,7 +207,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_not_tried_again() {
         let ending = Ending::NotStarted("No such file".into());
-        let After::Over(State::Ended { outcome, .. }) = after(Attempt(1), "claude", death(&ending))
+        let After::Over(State::Ended { outcome, .. }) = after_one(Cut::Death, Toll::FIRST, &ending)
         else {
             panic!("it was tried again")
         };
@@ -195,12 +218,39 @@ mod tests {
     #[test]
     fn a_death_is_tried_again_and_the_last_one_is_told() {
         let ending = Ending::Code(3);
-        assert_eq!(after(Attempt(1), "claude", death(&ending)), After::Again);
-        let After::Over(State::Ended { outcome: Outcome::Failed { why, .. }, .. }) =
-            after(Attempt(ATTEMPTS_MAX), "claude", death(&ending))
-        else {
-            panic!("it was tried again")
-        };
-        assert!(why.contains("ended with code 3") && why.contains("boom"), "{why}");
+        let mut toll = Toll::FIRST;
+        for _ in 1..ATTEMPTS_MAX {
+            // What was lost between them does not count.
+            toll = toll.after(Cut::Loss);
+            assert_eq!(after_one(Cut::Death, toll, &ending), After::Again);
+            toll = toll.after(Cut::Death);
+        }
+        let why = why_over(after_one(Cut::Death, toll, &ending));
+        assert!(why.contains("ended with code 3 before it answered"), "{why}");
+        assert!(why.contains(", 3 times.") && why.contains("boom"), "{why}");
+    }
+
+    #[test]
+    fn a_loss_is_tried_again_far_more_often_and_the_last_one_is_told() {
+        let ending = Ending::KeeperDied("gone".into());
+        let mut toll = Toll::FIRST.after(Cut::Death);
+        for _ in 1..LOSSES_MAX {
+            assert_eq!(after_one(Cut::Loss, toll, &ending), After::Again);
+            toll = toll.after(Cut::Loss);
+        }
+        let why = why_over(after_one(Cut::Loss, toll, &ending));
+        assert!(why.contains("lost 20 times on host-1"), "{why}");
+    }
+
+    /// After one more such end than `toll` has.
+    fn after_one(cut: Cut, toll: Toll, ending: &Ending) -> After {
+        after(cut, toll.after(cut), "claude", &"host-1".parse().unwrap(), death(ending))
+    }
+
+    fn why_over(after: After) -> String {
+        match after {
+            After::Over(State::Ended { outcome: Outcome::Failed { why, .. }, .. }) => why,
+            other => panic!("not over: {other:?}"),
+        }
     }
 }

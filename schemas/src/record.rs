@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Attempt, Generation, OwnerToken, RunId, RunnerId, SessionId, StateId};
+use crate::run::claim::Toll;
 use crate::run::{Fact, Phase};
 use crate::wire::VERSION;
 
@@ -32,6 +33,10 @@ pub struct Record {
     pub generation: Generation,
     /// The holding that this record belongs to.
     pub attempt: Attempt,
+    /// How many holdings of this generation before this one ended with claude's death under a living
+    /// holder; the others were lost.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub deaths: u32,
     /// The holder's name, for people.
     pub runner: RunnerId,
     /// The holder.
@@ -69,6 +74,11 @@ pub enum State {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// How a run ended.
@@ -144,6 +154,11 @@ pub struct Usage {
 impl Record {
     /// The version that this program writes.
     pub const VERSION: u16 = VERSION;
+
+    /// What the generation has cost up to this holding.
+    pub fn toll(&self) -> Toll {
+        Toll { attempt: self.attempt, deaths: self.deaths }
+    }
 
     /// What [`crate::run::Run::step`] needs to know of this record.
     pub fn fact(&self) -> Fact {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{
     ChannelId, Generation, MessageId, ProjectName, RunId, SessionId, ThreadId, UserId,
 };
+use crate::run::claim::Work;
 use crate::wire::VERSION;
 
 /// The most bytes of a prompt: a text attachment of 256 kB and the message around it. Below
@@ -24,6 +25,10 @@ pub struct Request {
     pub run: RunId,
     /// Its generation when this message was published.
     pub generation: Generation,
+    /// The generation of the last Retry: an outcome of an older one is none of this. Messages
+    /// from before there were Moves have none: each of their generations was a Retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Generation>,
     /// Where claude is to work.
     pub project: ProjectName,
     /// The channel that the project is mapped to.
@@ -55,4 +60,9 @@ pub struct Author {
 impl Request {
     /// The version that this program writes.
     pub const VERSION: u16 = VERSION;
+
+    /// What a claim needs to know of this message.
+    pub fn work(&self) -> Work {
+        Work { generation: self.generation, since: self.since.unwrap_or(self.generation) }
+    }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::ids::{Generation, IdError, ProjectName, RunId, RunnerId, ThreadId};
+use crate::run::claim::Bounds;
 
 /// The work queue of released runs.
 pub const WORK: &str = "WORK";
@@ -35,8 +36,15 @@ pub const PRESENCE_EVERY: Duration = Duration::from_secs(10);
 pub const PRESENCE_AGE: Duration = Duration::from_secs(30);
 /// How long what is finished is kept: terminal records, files, sessions.
 pub const KEEP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How often a run is tried again after claude died without an outcome.
+/// How many claudes of a run may die without an outcome while their runner lives. What kills
+/// three in a row most likely kills the fourth.
 pub const ATTEMPTS_MAX: u32 = 3;
+/// How many holdings of a run may be lost: to reboots, to runners that were away when claude ended,
+/// to fences and take-overs. None of them is claude's fault, so it is far more than
+/// [`ATTEMPTS_MAX`]; but whatever comes twenty times with growing pauses will not go away by itself.
+pub const LOSSES_MAX: u32 = 20;
+/// Both, as the claims need them.
+pub const BOUNDS: Bounds = Bounds { deaths: ATTEMPTS_MAX, losses: LOSSES_MAX };
 /// How long claude has between SIGTERM and SIGKILL.
 pub const KILL_GRACE: Duration = Duration::from_secs(10);
 

@@ -408,7 +408,7 @@ async fn end(tx: &mut Tx, run: &RunId, outcome: &str, now_ms: i64) -> Result<()>
 /// False when it is not there any more.
 async fn requeue(tx: &mut Tx, run: &RunId, generation: Generation) -> Result<bool> {
     let done = sqlx::query(
-        "UPDATE runs SET state = 'queued', generation = $2, outcome = NULL, released_ms = NULL,
+        "UPDATE runs SET state = 'queued', generation = $2, since = $2, outcome = NULL, released_ms = NULL,
                          ended_ms = NULL, attempt = NULL, owner = NULL, phase = NULL, record = NULL
           WHERE run = $1",
     )

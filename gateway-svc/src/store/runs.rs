@@ -118,7 +118,7 @@ impl Store {
     pub(crate) async fn released(&self) -> Result<Vec<Released>> {
         let rows = sqlx::query(
             "SELECT r.run, r.project, r.channel, r.thread, r.asked_by, r.author, r.author_name,
-                    r.prompt, r.session, r.trace, r.generation, o.runner
+                    r.prompt, r.session, r.trace, r.generation, r.since, o.runner
                FROM runs r LEFT JOIN owners o ON o.project = r.project
               WHERE r.state = 'released' ORDER BY r.accepted_ms, r.run",
         )
@@ -388,6 +388,7 @@ fn released(row: &AnyRow) -> Result<Released> {
         v: Request::VERSION,
         run: row.try_get::<String, _>("run")?.parse()?,
         generation: row.try_get::<i64, _>("generation")?.to_string().parse()?,
+        since: Some(row.try_get::<i64, _>("since")?.to_string().parse()?),
         project: row.try_get::<String, _>("project")?.parse()?,
         channel: id(row.try_get("channel")?, ChannelId::new)?,
         thread: id(row.try_get("thread")?, ThreadId::new)?,

@@ -180,6 +180,7 @@ fn record(run: &RunId, state: State) -> Record {
         owner: "2f5a7c7e-0e27-4f5d-8a51-5b6f2a6d3e02".parse::<OwnerToken>().unwrap(),
         session: SessionId::random(),
         state,
+        deaths: 0,
         quiet_since_ms: None,
         trace: None,
     }
@@ -391,6 +392,7 @@ async fn a_failed_run_is_tried_again_in_a_new_generation_once(Fresh { store, .. 
     assert_eq!(give(&store, order(Order::Retry, first, 22)).await, Some(Done::TooLate));
     let released = store.released().await.unwrap();
     assert_eq!(released[0].request.generation, Generation(2));
+    assert_eq!(released[0].request.since, Some(Generation(2)), "what failed stays behind");
     fail(&store, 7, 2).await;
     assert_eq!(give(&store, order(Order::Discard, About::Newest, 23)).await, Some(Done::Discarded));
     assert_eq!(give(&store, order(Order::Retry, About::Newest, 24)).await, Some(Done::Nothing));

@@ -56,6 +56,14 @@ pub(super) struct Dead {
 }
 
 impl Dead {
+    /// Whether it was a claude at all.
+    pub(super) fn began(&self) -> bool {
+        match self.ending {
+            Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_) => true,
+            Ending::NotStarted(_) => false,
+        }
+    }
+
     pub(super) fn view(&self) -> Death<'_> {
         Death {
             ending: &self.ending,

@@ -35,9 +35,10 @@
 //! | that everything can end | `reach` |
 //! | the bounds, and a broken rule for each property | `tests` |
 //!
-//! **Not modelled:** several runs and their order; asks, steers and a person's stop (of what
-//! CONTROL says, only that an End followed); FILES; reads from a replica that lags; the lock of a spool (a spool has one
-//! keeper, once); clocks (that a keeper has ended claude before others take over is an assumption here:
+//! **Not modelled:** several runs and their order; asks, steers and a person's stop (of what CONTROL
+//! says, only that an End followed); FILES; reads from a replica that lags; the lock of a spool (one
+//! keeper, once); clocks (that a keeper has ended claude, and starts none, after its fence's deadline and
+//! before others take over is an assumption here, of which the code still lacks the second half:
 //! fence + kill grace < takeover is checked when a service starts); the nonce of a post (a row put
 //! twice is there once); NATS or a database that lost what it had confirmed (`accept-bus`).
 

@@ -227,6 +227,15 @@ impl World {
         http::get(address, path).await
     }
 
+    /// Where NATS listens.
+    ///
+    /// # Errors
+    ///
+    /// When it was never started.
+    pub async fn nats_address(&self) -> Result<SocketAddr> {
+        self.stack.lock().await.nats_address()
+    }
+
     /// The status and the text of a health page of the runner.
     ///
     /// # Errors

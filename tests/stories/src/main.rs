@@ -14,6 +14,7 @@ mod ending;
 mod kills;
 mod long;
 mod missed;
+mod moved;
 mod order;
 mod phases;
 mod points;
