@@ -109,7 +109,7 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             platform::crash::arm(crash_at, crash::POINTS).map_err(anyhow::Error::from)?;
             let stop = CancellationToken::new();
             let service = app::serve(config, stop.clone());
-            Ok(runtime()?.block_on(shutdown::run_until_signalled(stop, service))?)
+            Ok(shutdown::run(runtime()?, shutdown::run_until_signalled(stop, service))?)
         }
         Command::Doctor => {
             let config = config::Config::load(cli.config, &env)?;

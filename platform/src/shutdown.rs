@@ -6,11 +6,15 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// How long a service may take to finish its writes after the first signal.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How long what blocks a thread may take after everything else has ended.
+const LEFT_MAX: Duration = Duration::from_secs(1);
 
 /// Exit code after a second signal, or when [`GRACE`] is over: 128 + SIGTERM, as a shell says it.
 const EXIT_CUT: u8 = 143;
@@ -44,4 +48,12 @@ pub async fn run_until_signalled<E: From<io::Error>>(
             Ok(ExitCode::from(EXIT_CUT))
         }
     }
+}
+
+/// Runs `life` on a runtime, and waits for no call that blocks a thread when it is over: a disk or a
+/// name server may never answer.
+pub fn run<T>(runtime: Runtime, life: impl Future<Output = T>) -> T {
+    let ended = runtime.block_on(life);
+    runtime.shutdown_timeout(LEFT_MAX);
+    ended
 }

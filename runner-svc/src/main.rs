@@ -145,7 +145,7 @@ fn serve(config: config::Config, env: Env) -> anyhow::Result<ExitCode> {
     platform::crash::arm(crash_at, crash::POINTS)?;
     let stop = CancellationToken::new();
     let service = app::serve(config, env, stop.clone());
-    runtime()?.block_on(shutdown::run_until_signalled(stop, service))
+    shutdown::run(runtime()?, shutdown::run_until_signalled(stop, service))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
