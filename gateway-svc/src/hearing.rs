@@ -9,6 +9,7 @@ mod catch_up;
 mod late;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use platform::clock::now_ms;
@@ -32,6 +33,8 @@ use crate::store::{NewRun, Store};
 
 pub(crate) use catch_up::gates_until_ms;
 
+/// How soon everything is read again after something could not be stored or read.
+const SOON: Duration = Duration::from_secs(10);
 /// Places that are remembered as being none of ours.
 const STRANGERS_MAX: usize = 10_000;
 /// How often a file is fetched before the person is told.
@@ -53,6 +56,8 @@ pub(crate) struct Hearing {
     late: late::Late,
     /// The mapped channel of each place that was asked about: a hint that saves a question.
     parents: HashMap<ChannelId, Option<ChannelId>>,
+    /// Whether something was left to the next reading.
+    behind: bool,
 }
 
 /// How a message came to us.
@@ -98,6 +103,7 @@ impl Hearing {
             listening: catch_up::Listening::default(),
             late: late::Late::default(),
             parents: HashMap::new(),
+            behind: false,
         }
     }
 
@@ -107,6 +113,9 @@ impl Hearing {
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         timer.reset();
         loop {
+            if std::mem::take(&mut self.behind) {
+                timer.reset_after(SOON);
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.stop_listening().await,
@@ -138,6 +147,7 @@ impl Hearing {
         let span = tracing::info_span!("accept", otel.kind = "consumer", message.id = %heard.id);
         if let Err(error) = self.try_hear(heard, Found::Live).instrument(span).await {
             tracing::warn!(message = %heard.id, error = format!("{error:#}"), "will be read again");
+            self.behind = true;
         }
     }
 

@@ -145,6 +145,7 @@ impl Hearing {
         });
         let channels = self.read_channels().await;
         let threads = self.read_threads(&aways).await;
+        self.behind |= !(channels && threads);
         if let Err(error) = self.tell_away(&aways, channels && threads).await {
             tracing::warn!(error = ?error, "channels are told later that we were away");
         }
