@@ -13,6 +13,7 @@ use futures_util::{Stream, StreamExt};
 use platform::nats::{Link, REQUEST_TIMEOUT, differences, trace_headers};
 use schemas::WireError;
 use schemas::control::Controls;
+use schemas::identity::Twin;
 use schemas::ids::ProjectName;
 use schemas::presence::Presence;
 use schemas::record::Record;
@@ -85,6 +86,8 @@ pub(crate) struct Delivery {
 pub(crate) enum Fed {
     /// A record of this key.
     Record(Box<(RunKey, Record)>),
+    /// A runner exists twice.
+    Twin(Box<Twin>),
     /// Nothing for us: a key that was deleted, or one that is not ours.
     Nothing,
 }
@@ -267,8 +270,7 @@ impl Delivery {
     pub(crate) fn read(&self) -> Result<Fed> {
         let prefix = format!("$KV.{}.", streams::RUNS);
         let subject = self.message.subject.as_str();
-        let key: Result<RunKey, SubjectError> = subject.trim_start_matches(&prefix).parse();
-        let Ok(key) = key else { return Ok(Fed::Nothing) };
+        let key = subject.trim_start_matches(&prefix);
         let headers = self.message.headers.as_ref();
         let is_marker = headers.is_some_and(|h| {
             h.get("KV-Operation").is_some() || h.get("Nats-Marker-Reason").is_some()
@@ -285,6 +287,15 @@ impl Delivery {
     /// It is in the store, or changes nothing: it need not come again.
     pub(crate) async fn done(&self) -> Result<()> {
         let ack = self.message.ack_with(AckKind::Ack);
+        if key.starts_with(streams::TWIN_KEYS) {
+            let key = key.to_owned();
+            let read = schemas::from_json(&self.message.payload);
+            return read
+                .map(|twin| Fed::Twin(Box::new(twin)))
+                .map_err(|source| BusError::Unreadable { key, source });
+        }
+        let key: Result<RunKey, SubjectError> = key.parse();
+        let Ok(key) = key else { return Ok(Fed::Nothing) };
         tokio::time::timeout(REQUEST_TIMEOUT, ack)
             .await
             .map_err(request("acknowledging a record"))?

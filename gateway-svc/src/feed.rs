@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use platform::clock::now_ms;
 use platform::telemetry::set_parent;
 use schemas::record::{Outcome, Record, Text};
+use schemas::identity::Twin;
 use schemas::streams::RunKey;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +83,21 @@ impl Folder {
     }
 
     async fn answer(&self, key: &RunKey, record: &Record) -> Result<String, BusError> {
+    /// Tells that a runner exists twice: the log, and each thread with a run there, once.
+    async fn twin(&self, twin: &Twin) -> Result<(), FoldError> {
+        let Twin { refused, holder, .. } = twin;
+        tracing::error!(
+            runner = %refused.runner, refused = %refused.state_id, refused_on = refused.host,
+            holder = %holder.state_id, holder_on = holder.host, copy = twin.is_copy(),
+            "a runner exists twice; the second one gets no work"
+        );
+        let row = |place: &render::Place| render::twin(place, twin);
+        if 0 < self.store.tell_runs_of(&refused.runner, row, now_ms()).await? {
+            self.signals.stored();
+        }
+        Ok(())
+    }
+
         match record.outcome() {
             Some(Outcome::Answered { answer: Text::Inline(text), .. }) => Ok(text.clone()),
             Some(Outcome::Answered { answer: Text::File { digest, .. }, .. }) => {
@@ -153,3 +169,9 @@ async fn done(delivery: &Delivery) {
         tracing::debug!(%error, "a record was not acknowledged");
     }
 }
+        Ok(Fed::Twin(twin)) => {
+            return match folder.twin(&twin).await {
+                Ok(()) => done(delivery).await,
+                Err(error) => tracing::warn!(error = ?error, "a twin waits to be told"),
+            };
+        }

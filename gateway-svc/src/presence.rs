@@ -82,6 +82,9 @@ async fn seen(
                 signals.released.notify_one();
             }
             Ok(Ownership::Known) => {}
+            Ok(Ownership::Accepted) => {
+                tracing::info!(%project, runner = %presence.runner, "has its owner's new state");
+            }
             Ok(Ownership::Other(owner)) => {
                 if told.insert(format!("{project} {}", presence.state_id)) {
                     tracing::error!(

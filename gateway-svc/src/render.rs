@@ -3,6 +3,7 @@
 //! Pure: from a message and its verdict, and from a run and its outcome, to outbox rows. It does
 //! not know whether they were sent.
 
+use schemas::identity::Twin;
 use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
 use schemas::record::{Denial, Outcome};
 
@@ -134,6 +135,21 @@ pub(crate) fn later(place: &Place, line: &str) -> Row {
 /// The button that ends a run now.
 pub(crate) fn end_it(place: &Place) -> Button {
     button(place, Order::End, "End it now")
+}
+
+/// What is owed to a run whose runner exists twice: a line, once for each other state directory.
+pub(crate) fn twin(place: &Place, twin: &Twin) -> Row {
+    let Twin { refused, .. } = twin;
+    let what = if twin.is_copy() { "a copy of it" } else { "another under its name" };
+    let content = format!(
+        "-# ⚠️ The runner **{}** exists twice: {what} was started on `{}`. That one gets no work, and \
+         this run stays with the first.",
+        refused.runner,
+        refused.host.replace('`', "'")
+    );
+    let channel = place.thread.into();
+    let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
+    Row::of(&place.run, place.generation, &format!("twin/{}", refused.state_id), post)
 }
 
 /// What is owed when a run is tried again: 👀 in place of the old mark.

@@ -13,6 +13,7 @@ mod orders;
 mod outbox;
 mod retention;
 mod runs;
+mod twin;
 mod waiting;
 
 use std::error::Error;
@@ -244,7 +245,18 @@ impl Store {
         if state_id == presence.state_id.to_string() {
             return Ok(Ownership::Known);
         }
-        Ok(Ownership::Other(row.try_get("runner")?))
+        let runner: String = row.try_get("runner")?;
+        if runner != presence.runner.as_str() {
+            return Ok(Ownership::Other(runner));
+        }
+        // One state directory has a name, and a person can give it to another.
+        sqlx::query("UPDATE owners SET state_id = $2 WHERE project = $1 AND runner = $3")
+            .bind(project.as_str())
+            .bind(presence.state_id.to_string())
+            .bind(runner)
+            .execute(&self.pool)
+            .await?;
+        Ok(Ownership::Accepted)
     }
 }
 
@@ -255,6 +267,8 @@ pub(crate) enum Ownership {
     New,
     /// The runner's, as before.
     Known,
+    /// The runner's by its name, which was given to another state directory.
+    Accepted,
     /// Another's, of this name.
     Other(String),
 }

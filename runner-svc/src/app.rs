@@ -27,6 +27,7 @@ use crate::command::for_tmux;
 use crate::config::Config;
 use crate::doctor;
 use crate::host::Host;
+use crate::identity::{self, Name, NotOurs};
 use crate::live::Live;
 use crate::spool::{self, Watcher};
 use crate::state::StateDir;
@@ -95,6 +96,8 @@ async fn work(
         "the streams are not those that this runner has worked with (they are {is}): what it \
          holds may run elsewhere by now. Restore them, or run `runner-svc accept-bus`"
     );
+    // Before any spool is looked at: they may be another's by now.
+    let name = Name::take(&bus, &state, &config).await?;
     readiness.ready("nats");
     let slots = Arc::new(Semaphore::new(usize::from(config.slots)));
     let host = Arc::new(Host {
@@ -135,7 +138,7 @@ async fn work(
         looking.await;
         Ok(())
     });
-    tasks.spawn(presence(Arc::clone(&host)));
+    tasks.spawn(presence(Arc::clone(&host), name));
     tasks.spawn(sweep::run(Arc::clone(&host)));
     claims(&host, &slots, &mut attempts).await;
     while let Some(ended) = attempts.join_next().await {
@@ -160,6 +163,19 @@ pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
 }
 
 /// A free slot → one fetch → one attempt.
+/// Takes the name for this state directory. No runner may be at work in it.
+///
+/// # Errors
+///
+/// When one is, or NATS cannot be reached.
+pub(crate) async fn accept_name(config: &Config) -> anyhow::Result<()> {
+    let state = StateDir::open(&config.state_dir)?;
+    let link = nats::connect(&config.nats_url, "holdfast-accept-name").await?;
+    Box::pin(identity::accept(link, &state, config)).await?;
+    tracing::info!(name = %config.name, "accepted");
+    Ok(())
+}
+
 async fn claims(host: &Arc<Host>, slots: &Arc<Semaphore>, attempts: &mut JoinSet<()>) {
     let pauses =
         ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
@@ -198,8 +214,12 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Shows that the runner is there.
-async fn presence(host: Arc<Host>) -> anyhow::Result<()> {
+/// Shows that the runner is there, as long as its name is its own.
+///
+/// # Errors
+///
+/// When the name was given to another: the runner ends, and claude goes on in its keepers.
+async fn presence(host: Arc<Host>, name: Name) -> anyhow::Result<()> {
     let mut timer = tokio::time::interval(PRESENCE_EVERY);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while host.stop.run_until_cancelled(timer.tick()).await.is_some() {
@@ -215,6 +235,16 @@ async fn presence(host: Arc<Host>) -> anyhow::Result<()> {
         };
         if let Err(error) = host.bus.show(&presence).await {
             tracing::debug!(%error, "presence was not shown");
+        }
+        match name.hold(&host.bus).await {
+            Ok(()) => {}
+            Err(error) if error.is::<NotOurs>() => {
+                host.stop.cancel();
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::debug!(error = format!("{error:#}"), "the name was not looked at");
+            }
         }
     }
     Ok(())

@@ -4,6 +4,8 @@
 //! has a time-out; a write whose answer was lost is settled by reading back, since only the holder
 //! of an owner token writes what carries it.
 
+mod identity;
+
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{PullConsumer, pull};

@@ -17,6 +17,8 @@ use tokio::process::Command;
 use crate::bus::Bus;
 use crate::command::{Settings, for_tmux, passed};
 use crate::config::{Config, Project};
+use crate::identity;
+use crate::state;
 use crate::tmux::Tmux;
 
 /// How long `claude --version` may take on a busy host.
@@ -26,11 +28,16 @@ const CLAUDE_MAX: Duration = Duration::from_secs(20);
 pub(crate) async fn examine(config: &Config, env: &BTreeMap<OsString, OsString>) -> Vec<Finding> {
     let link = nats::connect(&config.nats_url, "holdfast-doctor").await;
     let mut findings = host(config, env).await;
-    let found = match link {
-        Ok(link) => streams(config, &link).await,
-        Err(error) => Err(format!("{:#}", anyhow::Error::new(error))),
-    };
-    findings.push(Finding::new("NATS", found));
+    match link {
+        Ok(link) => {
+            findings.push(Finding::new("NATS", streams(config, &link).await));
+            findings.push(Finding::new("name", identity::examine(link, config).await));
+        }
+        Err(error) => {
+            let why = format!("{:#}", anyhow::Error::new(error));
+            findings.push(Finding::new("NATS", Err(why)));
+        }
+    }
     findings
 }
 
@@ -135,14 +142,8 @@ fn login(config: &Config, env: &BTreeMap<OsString, OsString>) -> Result<String, 
 fn state_dir(dir: &Path) -> Result<String, String> {
     let cannot = |error| format!("cannot write in {} ({error})", dir.display());
     std::fs::create_dir_all(dir).map_err(cannot)?;
-    tempfile_in(dir).map_err(cannot)?;
+    state::probe(dir).map_err(cannot)?;
     Ok(dir.display().to_string())
-}
-
-fn tempfile_in(dir: &Path) -> std::io::Result<()> {
-    let file = dir.join(format!(".doctor-{}", std::process::id()));
-    std::fs::write(&file, b"")?;
-    std::fs::remove_file(&file)
 }
 
 fn directory(project: &Project) -> Result<String, String> {

@@ -15,6 +15,7 @@ mod crash;
 mod doctor;
 mod held;
 mod host;
+mod identity;
 mod keeper;
 mod live;
 mod spool;
@@ -53,6 +54,8 @@ enum Command {
     Serve,
     /// Go on with streams that were made anew.
     AcceptBus,
+    /// Take the name for this state directory, when the one that had it is gone for good.
+    AcceptName,
     /// Look at what this host needs, and say what to do.
     Doctor,
     /// Keep the claude of one spool (started by `serve`, inside tmux).
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Serve => with_config(cli.config, serve),
         Command::Doctor => with_config(cli.config, doctor),
         Command::AcceptBus => with_config(cli.config, accept_bus),
+        Command::AcceptName => with_config(cli.config, accept_name),
     };
     match ended {
         Ok(code) => code,
@@ -158,6 +162,13 @@ fn doctor(config: config::Config, env: Env) -> anyhow::Result<ExitCode> {
 fn accept_bus(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
     let _telemetry = telemetry::start("runner-svc");
     runtime()?.block_on(app::accept_bus(&config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
+fn accept_name(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
+    let _telemetry = telemetry::start("runner-svc");
+    runtime()?.block_on(app::accept_name(&config))?;
     Ok(ExitCode::SUCCESS)
 }
 

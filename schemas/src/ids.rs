@@ -390,6 +390,10 @@ random! {
     StateId
 }
 random! {
+    /// Made anew at each start of a runner; tells a runner from a copy of its state directory.
+    InstanceId
+}
+random! {
     /// claude's session: one conversation that can be resumed.
     SessionId
 }

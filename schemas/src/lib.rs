@@ -7,6 +7,7 @@
 //! This crate does no I/O and knows neither tokio nor NATS nor SQL.
 
 pub mod control;
+pub mod identity;
 pub mod ids;
 pub mod presence;
 pub mod record;
@@ -27,5 +28,7 @@ pub fn json_schemas() -> Vec<(&'static str, serde_json::Value)> {
         ("record", schemars::schema_for!(record::Record).into()),
         ("control", schemars::schema_for!(control::Controls).into()),
         ("presence", schemars::schema_for!(presence::Presence).into()),
+        ("identity", schemars::schema_for!(identity::Identity).into()),
+        ("twin", schemars::schema_for!(identity::Twin).into()),
     ]
 }

@@ -219,6 +219,20 @@ impl fmt::Display for RunKey {
     }
 }
 
+/// The key in [`RUNS`] of the one that has a runner's name ([`crate::identity::Identity`]). It has
+/// fewer tokens than a run's, so that neither is ever taken for the other.
+pub fn identity_key(runner: &RunnerId) -> String {
+    format!("runner.{runner}")
+}
+
+/// What the key of each [`crate::identity::Twin`] in [`RUNS`] begins with.
+pub const TWIN_KEYS: &str = "twin.";
+
+/// The key in [`RUNS`] of the last one that was refused a runner's name.
+pub fn twin_key(runner: &RunnerId) -> String {
+    format!("{TWIN_KEYS}{runner}")
+}
+
 /// The subject below a key of a bucket.
 pub fn bucket_subject(bucket: &str, key: &impl fmt::Display) -> String {
     format!("$KV.{bucket}.{key}")
@@ -291,6 +305,10 @@ mod tests {
         let text = "api.42.m7";
         assert_eq!(text.parse::<RunKey>().unwrap().to_string(), text);
         assert!("api.42".parse::<RunKey>().is_err());
+        let runner = "host-1".parse().unwrap();
+        for key in [identity_key(&runner), twin_key(&runner)] {
+            assert!(key.parse::<RunKey>().is_err(), "{key}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A golden file is never edited; a change of the wire is a new file.
 
 use schemas::control::Controls;
+use schemas::identity::{Identity, Twin};
 use schemas::presence::Presence;
 use schemas::record::Record;
 use schemas::request::Request;
@@ -29,12 +30,14 @@ fn every_golden_file_is_read_and_written_as_it_stands() {
             "request" => holds::<Request>(&name),
             "record" => holds::<Record>(&name),
             "presence" => holds::<Presence>(&name),
+            "identity" => holds::<Identity>(&name),
+            "twin" => holds::<Twin>(&name),
             "control" => holds::<Controls>(&name),
             other => panic!("{other}: no type of that name"),
         }
         seen += 1;
     }
-    assert!(seen >= 7, "only {seen} golden files were found");
+    assert!(seen >= 9, "only {seen} golden files were found");
 }
 
 #[test]

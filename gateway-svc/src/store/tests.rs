@@ -63,6 +63,7 @@ promises![
     a_conversation_keeps_its_session,
     a_cursor_never_goes_back,
     the_first_runner_to_show_itself_owns_the_project,
+    the_runs_of_a_runner_are_told_once,
     a_failed_run_is_tried_again_in_a_new_generation_once,
     an_order_by_a_message_is_carried_out_once,
     a_run_that_waits_is_dropped_by_a_stop,
@@ -350,8 +351,29 @@ async fn the_first_runner_to_show_itself_owns_the_project(Fresh { store, .. }: F
     let first = presence("host-1");
     assert_eq!(store.claim_project(&app, &first, 1).await.unwrap(), Ownership::New);
     assert_eq!(store.claim_project(&app, &first, 2).await.unwrap(), Ownership::Known);
-    let second = store.claim_project(&app, &presence("host-1"), 3).await.unwrap();
-    assert_eq!(second, Ownership::Other("host-1".into()), "a name is no identity");
+    let second = store.claim_project(&app, &presence("host-2"), 3).await.unwrap();
+    assert_eq!(second, Ownership::Other("host-1".into()));
+    let given = presence("host-1");
+    assert_eq!(store.claim_project(&app, &given, 4).await.unwrap(), Ownership::Accepted);
+    assert_eq!(store.claim_project(&app, &given, 5).await.unwrap(), Ownership::Known);
+}
+
+async fn the_runs_of_a_runner_are_told_once(Fresh { store, .. }: Fresh) {
+    store.accept(&new_run(1, 7), &[], 1).await.unwrap();
+    store.accept(&new_run(2, 7), &[], 1).await.unwrap();
+    store.accept(&new_run(3, 8), &[], 1).await.unwrap();
+    let (first, other) = (presence("host-1"), "host-2".parse().unwrap());
+    let name = |place: &crate::render::Place| row(&format!("{}/twin", place.run));
+    assert_eq!(store.tell_runs_of(&first.runner, name, 2).await.unwrap(), 0, "nobody owns it");
+    store.claim_project(&"app".parse().unwrap(), &first, 3).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.tell_runs_of(&first.runner, name, 4).await.unwrap(), 2);
+    }
+    assert_eq!(store.tell_runs_of(&other, name, 4).await.unwrap(), 0);
+    let told = sqlx::query("SELECT name FROM outbox WHERE name LIKE '%/twin' ORDER BY name");
+    let told = told.fetch_all(&store.pool).await.unwrap();
+    let told: Vec<String> = told.iter().map(|row| row.try_get("name").unwrap()).collect();
+    assert_eq!(told, ["m1/twin", "m3/twin"], "the second one of the thread waits");
 }
 
 fn order(order: Order, about: About, message: u64) -> Ordered {
