@@ -109,7 +109,7 @@ async fn start(
     };
     tasks.spawn(ended(keep_looking(readiness.clone(), stop.clone(), look)));
     tasks.spawn(ended(hearing.run(hear, stop.clone())));
-    tasks.spawn(ended(feed::run(bus.clone(), folder.clone(), stop.clone())));
+    tasks.spawn(ended(feed::run(bus.clone(), folder.clone(), readiness.clone(), stop.clone())));
     let publishing =
         publisher::run(store.clone(), bus.clone(), folder, signals.clone(), stop.clone());
     tasks.spawn(ended(publishing));

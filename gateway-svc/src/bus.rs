@@ -131,6 +131,15 @@ impl Bus {
             .map_err(anyhow::Error::from_boxed)
     }
 
+    /// What is missing by now, or set otherwise than it was at the start.
+    ///
+    /// # Errors
+    ///
+    /// What NATS said.
+    pub(crate) async fn missing(&self) -> anyhow::Result<Vec<String>> {
+        Self::problems(&self.context).await
+    }
+
     /// Publishes a released run. One that is stored already is published: its subject takes one
     /// message.
     pub(crate) async fn publish(
@@ -278,15 +287,6 @@ impl Delivery {
         if is_marker {
             return Ok(Fed::Nothing);
         }
-        match schemas::from_json(&self.message.payload) {
-            Ok(record) => Ok(Fed::Record(Box::new((key, record)))),
-            Err(source) => Err(BusError::Unreadable { key: key.to_string(), source }),
-        }
-    }
-
-    /// It is in the store, or changes nothing: it need not come again.
-    pub(crate) async fn done(&self) -> Result<()> {
-        let ack = self.message.ack_with(AckKind::Ack);
         if key.starts_with(streams::TWIN_KEYS) {
             let key = key.to_owned();
             let read = schemas::from_json(&self.message.payload);
@@ -296,6 +296,15 @@ impl Delivery {
         }
         let key: Result<RunKey, SubjectError> = key.parse();
         let Ok(key) = key else { return Ok(Fed::Nothing) };
+        match schemas::from_json(&self.message.payload) {
+            Ok(record) => Ok(Fed::Record(Box::new((key, record)))),
+            Err(source) => Err(BusError::Unreadable { key: key.to_string(), source }),
+        }
+    }
+
+    /// It is in the store, or changes nothing: it need not come again.
+    pub(crate) async fn done(&self) -> Result<()> {
+        let ack = self.message.ack_with(AckKind::Ack);
         tokio::time::timeout(REQUEST_TIMEOUT, ack)
             .await
             .map_err(request("acknowledging a record"))?

@@ -8,9 +8,10 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::StreamExt;
 use platform::clock::now_ms;
+use platform::health::Readiness;
 use platform::telemetry::set_parent;
-use schemas::record::{Outcome, Record, Text};
 use schemas::identity::Twin;
+use schemas::record::{Outcome, Record, Text};
 use schemas::streams::RunKey;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -82,7 +83,6 @@ impl Folder {
         Ok(())
     }
 
-    async fn answer(&self, key: &RunKey, record: &Record) -> Result<String, BusError> {
     /// Tells that a runner exists twice: the log, and each thread with a run there, once.
     async fn twin(&self, twin: &Twin) -> Result<(), FoldError> {
         let Twin { refused, holder, .. } = twin;
@@ -98,6 +98,7 @@ impl Folder {
         Ok(())
     }
 
+    async fn answer(&self, key: &RunKey, record: &Record) -> Result<String, BusError> {
         match record.outcome() {
             Some(Outcome::Answered { answer: Text::Inline(text), .. }) => Ok(text.clone()),
             Some(Outcome::Answered { answer: Text::File { digest, .. }, .. }) => {
@@ -109,24 +110,32 @@ impl Folder {
 }
 
 /// Folds what the feed brings, until `stop`.
-pub(crate) async fn run(bus: Bus, folder: Folder, stop: CancellationToken) {
+pub(crate) async fn run(bus: Bus, folder: Folder, readiness: Readiness, stop: CancellationToken) {
     let pauses =
         ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
     let mut pause = pauses.build();
     loop {
-        match bus.feed().await {
-            Ok(mut feed) => {
-                while let Some(Some(next)) = stop.run_until_cancelled(feed.next()).await {
-                    match next {
-                        Ok(delivery) => {
-                            take(&folder, &delivery).await;
-                            pause = pauses.build();
+        // A pull that nobody answers is heard of by nobody.
+        if let Some(true) = stop.run_until_cancelled(is_whole(&bus, &readiness)).await {
+            match bus.feed().await {
+                Ok(mut feed) => {
+                    while let Some(Some(next)) = stop.run_until_cancelled(feed.next()).await {
+                        match next {
+                            Ok(delivery) => {
+                                take(&folder, &delivery).await;
+                                pause = pauses.build();
+                            }
+                            Err(error) => {
+                                tracing::debug!(%error, "the feed hiccups");
+                                if !is_whole(&bus, &readiness).await {
+                                    break;
+                                }
+                            }
                         }
-                        Err(error) => tracing::debug!(%error, "the feed hiccups"),
                     }
                 }
+                Err(error) => tracing::warn!(%error, "the feed waits"),
             }
-            Err(error) => tracing::warn!(%error, "the feed waits"),
         }
         let wait = pause.next().unwrap_or(PAUSE_MAX);
         if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
@@ -135,10 +144,38 @@ pub(crate) async fn run(bus: Bus, folder: Folder, stop: CancellationToken) {
     }
 }
 
+/// Whether NATS has what the gateway needs; what is missing is said in `/readyz`, and may be made
+/// again at any time.
+async fn is_whole(bus: &Bus, readiness: &Readiness) -> bool {
+    match bus.missing().await {
+        Ok(found) if found.is_empty() => {
+            readiness.ready("nats");
+            true
+        }
+        Ok(found) => {
+            let why = found.join("; ");
+            tracing::warn!(why, "the feed waits");
+            readiness.not_ready("nats", why);
+            false
+        }
+        // It is away; the client says so, and comes back by itself.
+        Err(error) => {
+            tracing::debug!(error = format!("{error:#}"), "the streams were not looked at");
+            true
+        }
+    }
+}
+
 /// Folds one delivery. What cannot be folded now is not acknowledged, and comes again.
 async fn take(folder: &Folder, delivery: &Delivery) {
     let (key, record) = match delivery.read() {
         Ok(Fed::Record(both)) => *both,
+        Ok(Fed::Twin(twin)) => {
+            return match folder.twin(&twin).await {
+                Ok(()) => done(delivery).await,
+                Err(error) => tracing::warn!(error = ?error, "a twin waits to be told"),
+            };
+        }
         Ok(Fed::Nothing) => return done(delivery).await,
         Err(error) => {
             tracing::error!(error = %error, source = ?error, "a record cannot be read; is a runner newer?");
@@ -169,9 +206,3 @@ async fn done(delivery: &Delivery) {
         tracing::debug!(%error, "a record was not acknowledged");
     }
 }
-        Ok(Fed::Twin(twin)) => {
-            return match folder.twin(&twin).await {
-                Ok(()) => done(delivery).await,
-                Err(error) => tracing::warn!(error = ?error, "a twin waits to be told"),
-            };
-        }

@@ -140,7 +140,7 @@ async fn work(
     });
     tasks.spawn(presence(Arc::clone(&host), name));
     tasks.spawn(sweep::run(Arc::clone(&host)));
-    claims(&host, &slots, &mut attempts).await;
+    claims(&host, &slots, readiness, &mut attempts).await;
     while let Some(ended) = attempts.join_next().await {
         report(ended);
     }
@@ -176,7 +176,13 @@ pub(crate) async fn accept_name(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn claims(host: &Arc<Host>, slots: &Arc<Semaphore>, attempts: &mut JoinSet<()>) {
+/// A free slot → one fetch → one attempt.
+async fn claims(
+    host: &Arc<Host>,
+    slots: &Arc<Semaphore>,
+    readiness: &Readiness,
+    attempts: &mut JoinSet<()>,
+) {
     let pauses =
         ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
     let mut pause = pauses.build();
@@ -190,15 +196,22 @@ async fn claims(host: &Arc<Host>, slots: &Arc<Semaphore>, attempts: &mut JoinSet
         match fetched {
             Ok(Some(delivery)) => {
                 pause = pauses.build();
+                readiness.ready("nats");
                 let taking = attempt::take(Arc::clone(host), delivery);
                 attempts.spawn(async move {
                     taking.await;
                     drop(slot);
                 });
             }
-            Ok(None) => pause = pauses.build(),
+            Ok(None) => {
+                pause = pauses.build();
+                readiness.ready("nats");
+            }
             Err(error) => {
-                tracing::warn!(error = ?error, "no work can be asked for");
+                // What is missing may be made again at any time: this goes on asking.
+                let why = host.bus.why_not(&host.config.name, error).await;
+                tracing::warn!(why, "no work can be asked for");
+                readiness.not_ready("nats", why);
                 let wait = pause.next().unwrap_or(PAUSE_MAX);
                 if host.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
                     return;

@@ -140,6 +140,14 @@ impl Bus {
     /// hand: what is fetched is held.
     pub(crate) async fn fetch(&self) -> Result<Option<Delivery>> {
         let mut connects = self.connects.clone();
+    /// Why it does not work, for a person: what is not as the protocol needs it, else the error.
+    pub(crate) async fn why_not(&self, runner: &RunnerId, error: BusError) -> String {
+        match Self::problems(&self.context, runner).await {
+            Ok(found) if !found.is_empty() => found.join("; "),
+            Ok(_) | Err(_) => format!("{:#}", anyhow::Error::new(error)),
+        }
+    }
+
         connects.mark_unchanged();
         let mut batch = self
             .work
