@@ -194,6 +194,10 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<(
             }
             revision
         }
+        // NATS was put back to what it was before this attempt.
+        Some((older, revision)) if held.record.follows(&older) => {
+            cas(host, &key, &held.record, revision).await?
+        }
         Some(_) => {
             stop(host, &spool).await?;
             sweep(host, spool).await?;

@@ -28,6 +28,10 @@ use tokio::sync::watch;
 /// How long a fetch waits when there is no work.
 const FETCH_WAIT: Duration = Duration::from_secs(30);
 
+/// How often a record is written over an older one that turns up in its place. Only a store that was
+/// put back has one, and only its owner writes there.
+const OVER_MAX: usize = 4;
+
 /// Why NATS did not do what it was asked.
 #[derive(Debug, Error)]
 pub(crate) enum BusError {
@@ -136,10 +140,6 @@ impl Bus {
             .map_err(anyhow::Error::from_boxed)
     }
 
-    /// Waits for one piece of work; `None` after a while without. To be called with a free slot at
-    /// hand: what is fetched is held.
-    pub(crate) async fn fetch(&self) -> Result<Option<Delivery>> {
-        let mut connects = self.connects.clone();
     /// Why it does not work, for a person: what is not as the protocol needs it, else the error.
     pub(crate) async fn why_not(&self, runner: &RunnerId, error: BusError) -> String {
         match Self::problems(&self.context, runner).await {
@@ -148,6 +148,10 @@ impl Bus {
         }
     }
 
+    /// Waits for one piece of work; `None` after a while without. To be called with a free slot at
+    /// hand: what is fetched is held.
+    pub(crate) async fn fetch(&self) -> Result<Option<Delivery>> {
+        let mut connects = self.connects.clone();
         connects.mark_unchanged();
         let mut batch = self
             .work
@@ -170,51 +174,65 @@ impl Bus {
 
     /// The record of a run and its revision, if there is one.
     pub(crate) async fn record(&self, key: &RunKey) -> Result<Option<(Record, u64)>> {
+        let (record, revision) = self.record_at(key).await?;
+        Ok(record.map(|record| (record, revision)))
+    }
+
+    /// The record of a run and the revision of its key; without a record, what a write must name.
+    async fn record_at(&self, key: &RunKey) -> Result<(Option<Record>, u64)> {
         let name = key.to_string();
         let entry = tokio::time::timeout(REQUEST_TIMEOUT, self.runs.entry(&name))
             .await
             .map_err(request("reading a record"))?
             .map_err(request("reading a record"))?;
-        match entry {
-            Some(entry) if entry.operation == kv::Operation::Put => {
-                let record = schemas::from_json(&entry.value).map_err(|source| {
-                    BusError::Unreadable { what: format!("the record {name}"), source }
-                })?;
-                Ok(Some((record, entry.revision)))
-            }
-            Some(_) | None => Ok(None),
+        let Some(entry) = entry else { return Ok((None, 0)) };
+        if entry.operation != kv::Operation::Put {
+            return Ok((None, entry.revision));
         }
+        let record = schemas::from_json(&entry.value).map_err(|source| BusError::Unreadable {
+            what: format!("the record {name}"),
+            source,
+        })?;
+        Ok((Some(record), entry.revision))
     }
 
     /// Writes a record if its key still is at `revision` (0: was never written). A lost answer is
-    /// settled by reading back.
+    /// settled by reading back. Where NATS forgot what was written before (it was purged, or is an
+    /// older copy of itself), what is left there is older than ours, and is written over.
     ///
     /// # Errors
     ///
     /// Nobody knows yet whether it was written: the same call again will tell.
     pub(crate) async fn cas(&self, key: &RunKey, record: &Record, revision: u64) -> Result<Cas> {
+        let (mut over, mut tries) = (revision, 0);
+        loop {
+            let error = match self.put(key, record, over).await {
+                Ok(revision) => return Ok(Cas::Won(revision)),
+                Err(error) => error,
+            };
+            let (found, at) = self.record_at(key).await?;
+            match after_failure(found.as_ref(), at, record, revision) {
+                Failed::Won => return Ok(Cas::Won(at)),
+                Failed::Lost => return Ok(Cas::Lost),
+                Failed::Forgotten if is_conflict(&error) && at != over && tries < OVER_MAX => {
+                    (over, tries) = (at, tries + 1);
+                }
+                // A replica may lag: asked again, it will know more.
+                Failed::Forgotten => return Err(request("writing a record")(error)),
+            }
+        }
+    }
+
+    async fn put(&self, key: &RunKey, record: &Record, over: u64) -> Result<u64, PublishError> {
         let mut message = PublishMessage::build()
             .payload(schemas::to_json(record).into())
-            .expected_last_subject_sequence(revision);
+            .expected_last_subject_sequence(over);
         if record.outcome().is_some() {
             message = message.ttl(streams::KEEP);
         }
         let subject = bucket_subject(streams::RUNS, key);
-        let acked = match self.context.send_publish(subject, message).await {
-            Ok(ack) => ack.await,
-            Err(error) => Err(error),
-        };
-        let error = match acked {
-            Ok(ack) => return Ok(Cas::Won(ack.sequence)),
-            Err(error) => error,
-        };
-        match self.record(key).await? {
-            Some((found, at)) if found == *record && revision < at => Ok(Cas::Won(at)),
-            // An older revision is a replica that lags: asked again, it will know more.
-            Some((_, at)) if revision < at => Ok(Cas::Lost),
-            None if revision != 0 && is_conflict(&error) => Ok(Cas::Lost),
-            Some(_) | None => Err(request("writing a record")(error)),
-        }
+        let ack = self.context.send_publish(subject, message).await?.await?;
+        Ok(ack.sequence)
     }
 
     /// What people decided about a run so far.
@@ -303,6 +321,48 @@ impl Delivery {
     }
 }
 
+/// What a record means that is found after a write failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    /// It is the one that was written.
+    Won,
+    /// Somebody else wrote it since.
+    Lost,
+    /// It is older than what was read before, or gone.
+    Forgotten,
+}
+
+/// Decides. `revision` is what was read before the first write of `wanted`.
+fn after_failure(found: Option<&Record>, at: u64, wanted: &Record, revision: u64) -> Failed {
+    match found {
+        Some(found) if found == wanted => Failed::Won,
+        Some(found) if revision < at || !wanted.follows(found) => Failed::Lost,
+        Some(_) | None => Failed::Forgotten,
+    }
+}
+
 fn is_conflict(error: &PublishError) -> bool {
     error.kind() == PublishErrorKind::WrongLastSequence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::ids::{Attempt, OwnerToken};
+    use schemas::record::State;
+
+    #[test]
+    fn what_nats_forgot_is_written_again_and_what_it_learnt_is_not() {
+        let text = include_str!("../../schemas/golden/record-1-claimed.json");
+        let claimed: Record = schemas::from_json(text.as_bytes()).unwrap();
+        let running = Record { state: State::Running, ..claimed.clone() };
+        let next = Record { attempt: Attempt(9), owner: OwnerToken::random(), ..claimed.clone() };
+        let decide = |found, at| after_failure(found, at, &running, 5);
+        assert_eq!(decide(Some(&running), 6), Failed::Won, "the answer was lost");
+        assert_eq!(decide(Some(&running), 3), Failed::Won);
+        assert_eq!(decide(Some(&claimed), 6), Failed::Lost, "somebody wrote since");
+        assert_eq!(decide(Some(&claimed), 3), Failed::Forgotten);
+        assert_eq!(decide(Some(&next), 3), Failed::Lost, "a later attempt, after a forgetting");
+        assert_eq!(decide(None, 0), Failed::Forgotten);
+    }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Attempt, Generation, OwnerToken, RunId, RunnerId, SessionId, StateId};
 use crate::run::claim::Toll;
-use crate::run::{Fact, Phase};
+use crate::run::{Fact, Phase, Run, Step};
 use crate::wire::VERSION;
 
 /// The most bytes of a record. What is larger is a digest of a file in FILES.
@@ -158,6 +158,13 @@ impl Record {
     /// What the generation has cost up to this holding.
     pub fn toll(&self) -> Toll {
         Toll { attempt: self.attempt, deaths: self.deaths }
+    }
+
+    /// Whether this may be written over an older record that turned up again: NATS can forget what
+    /// it kept, or be put back to what it was.
+    pub fn follows(&self, older: &Record) -> bool {
+        let goes_on = older.outcome().is_none() && older.owner == self.owner;
+        goes_on || Run::Held(older.fact()).step(self.fact()) != Step::Stale
     }
 
     /// What [`crate::run::Run::step`] needs to know of this record.
