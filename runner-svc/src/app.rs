@@ -109,6 +109,7 @@ async fn work(
         worktrees: Worktrees::new(&config.state_dir, &env),
         live: Live::default(),
         env,
+        readiness: readiness.clone(),
         stop: stop.clone(),
         config,
     });
@@ -162,7 +163,6 @@ pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A free slot → one fetch → one attempt.
 /// Takes the name for this state directory. No runner may be at work in it.
 ///
 /// # Errors
@@ -236,6 +236,16 @@ async fn presence(host: Arc<Host>, name: Name) -> anyhow::Result<()> {
     let mut timer = tokio::time::interval(PRESENCE_EVERY);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while host.stop.run_until_cancelled(timer.tick()).await.is_some() {
+        match name.hold(&host.bus).await {
+            Ok(()) => {}
+            Err(error) if error.is::<NotOurs>() => {
+                host.stop.cancel();
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::debug!(error = format!("{error:#}"), "the name was not looked at");
+            }
+        }
         let presence = Presence {
             v: Presence::VERSION,
             runner: host.config.name.clone(),
@@ -248,16 +258,6 @@ async fn presence(host: Arc<Host>, name: Name) -> anyhow::Result<()> {
         };
         if let Err(error) = host.bus.show(&presence).await {
             tracing::debug!(%error, "presence was not shown");
-        }
-        match name.hold(&host.bus).await {
-            Ok(()) => {}
-            Err(error) if error.is::<NotOurs>() => {
-                host.stop.cancel();
-                return Err(error);
-            }
-            Err(error) => {
-                tracing::debug!(error = format!("{error:#}"), "the name was not looked at");
-            }
         }
     }
     Ok(())

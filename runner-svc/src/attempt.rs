@@ -8,6 +8,7 @@
 //! It never starts claude while an older one of its thread may live, and never acks before it wrote
 //! or read a terminal record. Leaving at shutdown leaves claude at work in its keeper.
 
+mod again;
 mod ask;
 mod ending;
 mod follow;
@@ -85,9 +86,13 @@ pub(crate) async fn take(host: Arc<Host>, delivery: Delivery) {
     };
     let span = tracing::info_span!("run", otel.kind = "consumer", run.id = %request.run);
     platform::telemetry::set_parent(&span, delivery.trace().as_deref());
-    if let Err(left) = Box::pin(claim(&host, request, delivery).instrument(span)).await {
-        report(&left);
-    }
+    let key = key_of(&request);
+    let taking = async {
+        if let Err(left) = claim(&host, request, delivery).await {
+            again::left(&host, &key, left).await;
+        }
+    };
+    Box::pin(taking.instrument(span)).await;
 }
 
 /// What an earlier life of this runner left in a spool.
@@ -119,9 +124,15 @@ pub(crate) async fn adopt(host: Arc<Host>, found: Found) {
     let trace = found.held.as_ref().and_then(|(held, ..)| held.trace.clone());
     let span = tracing::info_span!("adopt", spool = found.spool.name());
     platform::telemetry::set_parent(&span, trace.as_deref());
-    if let Err(left) = Box::pin(adopt_spool(&host, found).instrument(span)).await {
-        report(&left);
-    }
+    let key = found.held.as_ref().map(|(held, ..)| held.key());
+    let adopting = async {
+        match (adopt_spool(&host, found).await, key) {
+            (Ok(()), _) => {}
+            (Err(left), Some(key)) => again::left(&host, &key, left).await,
+            (Err(left), None) => report(&left),
+        }
+    };
+    Box::pin(adopting.instrument(span)).await;
 }
 
 fn report(left: &Left) {
@@ -140,6 +151,11 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result
     let again = host.live.hold(&request.run, request.generation);
     let _alone = host.live.line_up(request.thread).await;
     let (read, over) = record(host, &key).await?.unzip();
+    let here = left_here(host, &request, read.as_ref()).await?;
+    if let (Some((held, spool)), Some(revision)) = (here, over) {
+        let (host, delivery) = (Arc::clone(host), Some(delivery));
+        return Work { host, held, revision, delivery, again }.resume(spool).await;
+    }
     let (toll, end) = match decide(&request, read.as_ref(), host.state_id) {
         Claim::Take(toll) => (toll, None),
         Claim::GiveUp(toll) => (toll, Some(verdict::lost(toll.losses(), &host.config.name))),
@@ -171,6 +187,27 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result
     work.revision = cas(host, &key, &work.held.record, revision).await?;
     crash::point("claim.written");
     work.start().await
+}
+
+/// The attempt at this generation that was left in trouble, with its spool. Whatever else of the run
+/// lies here is ended: its claude may live.
+async fn left_here(
+    host: &Host,
+    request: &Request,
+    read: Option<&Record>,
+) -> Result<Option<(Held, Spool)>> {
+    let Some(spool) = again::spool_of(host, read) else { return Ok(None) };
+    let at_work = read.is_some_and(|record| record.outcome().is_none());
+    match read_json::<Held>(&spool, HELD)? {
+        Some(held) if at_work && held.request.generation == request.generation => {
+            Ok(Some((held, spool)))
+        }
+        Some(_) | None => {
+            stop(host, &spool).await?;
+            sweep(host, spool).await?;
+            Ok(None)
+        }
+    }
 }
 
 async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<()> {
@@ -219,14 +256,23 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<(
 impl Work {
     /// Starts claude for the record that was just claimed.
     async fn start(mut self) -> Result<()> {
-        if let Some(by) = stopped_by(&self.host, &self.held).await? {
-            return self.tell(&verdict::stopped(by)).await;
-        }
-        match self.spawn().await {
-            Ok(spool) => self.follow(spool, Cut::Death).await,
-            Err(Refused::Never(why)) => self.tell(&failed(why)).await,
-            Err(Refused::Over(state)) => self.tell(&state).await,
-            Err(Refused::Left(left)) => Err(left),
+        let mut pauses = again::pauses();
+        loop {
+            if let Some(by) = stopped_by(&self.host, &self.held).await? {
+                return self.tell(&verdict::stopped(by)).await;
+            }
+            match self.spawn().await {
+                Ok(spool) => return self.follow(spool, Cut::Death).await,
+                Err(Refused::Never(why)) => return self.tell(&failed(why)).await,
+                Err(Refused::Over(state)) => return self.tell(&state).await,
+                Err(Refused::Left(Left::Trouble(error)))
+                    if again::spool_of(&self.host, Some(&self.held.record)).is_none() =>
+                {
+                    tracing::error!("{error:#}");
+                    again::room(&self.host, &mut pauses).await?;
+                }
+                Err(Refused::Left(left)) => return Err(left),
+            }
         }
     }
 

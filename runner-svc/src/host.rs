@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use platform::health::Readiness;
 use schemas::ids::{OwnerToken, SessionId, StateId};
 use schemas::record::{Record, State};
 use schemas::request::Request;
@@ -48,6 +49,8 @@ pub(crate) struct Host {
     pub(crate) worktrees: Worktrees,
     /// What is at work.
     pub(crate) live: Live,
+    /// Where it is said what does not work.
+    pub(crate) readiness: Readiness,
     /// When the runner is to end.
     pub(crate) stop: CancellationToken,
 }

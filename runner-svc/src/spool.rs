@@ -150,6 +150,12 @@ impl Spool {
         Ok(Spool { dir })
     }
 
+    /// The spool `root/name`, if it is there.
+    pub(crate) fn open(root: &Path, name: &str) -> Option<Self> {
+        let dir = root.join(name);
+        dir.join(LOCK).exists().then_some(Spool { dir })
+    }
+
     /// The spool in `dir`, which is not looked at.
     pub(crate) fn at(dir: impl Into<PathBuf>) -> Self {
         Spool { dir: dir.into() }

@@ -16,7 +16,7 @@ use crate::held::Held;
 use crate::host::Host;
 
 /// The longest pause while NATS is away.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Asks NATS until it answers, or until the runner is to end.
 pub(super) async fn patiently<T, F>(host: &Host, ask: impl FnMut() -> F) -> Result<T>
