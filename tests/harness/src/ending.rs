@@ -14,6 +14,7 @@ use std::time::Duration;
 use discord_sim::View;
 
 use crate::builder::Claude;
+use crate::disk;
 use crate::processes;
 use crate::question::{mark, refusal};
 use crate::world::{World, lock};
@@ -77,6 +78,7 @@ impl World {
             problems.push(format!("does not go away: {left:#?}"));
         }
         stack.end();
+        disk::unmount_below(folder.root());
         if std::env::var_os(KEEP_VARIABLE).is_some() {
             self.keep.temp.disable_cleanup(true);
         }

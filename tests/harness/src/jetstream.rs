@@ -1,7 +1,7 @@
 //! As much of NATS as a story needs to look into the streams and to spoil them: one request of
 //! JetStream's API over a connection of its own.
 //!
-//! It never publishes work and never takes any.
+//! It decides nothing and never takes work.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,21 +23,32 @@ const ANSWER_MAX: usize = 1024 * 1024;
 ///
 /// When nobody answers, or the answer is an error.
 pub(crate) async fn ask(address: SocketAddr, subject: &str) -> Result<Value> {
-    let asking = timeout(ANSWER_WITHIN, request(address, subject)).await;
+    ask_with(address, subject, "").await
+}
+
+/// Asks with these words.
+///
+/// # Errors
+///
+/// As for [`ask`].
+pub(crate) async fn ask_with(address: SocketAddr, subject: &str, words: &str) -> Result<Value> {
+    let asking = timeout(ANSWER_WITHIN, request(address, subject, words)).await;
     let answer = asking.with_context(|| format!("no answer to {subject}"))??;
     ensure!(answer["error"].is_null(), "{subject}: {}", answer["error"]);
     Ok(answer)
 }
 
-async fn request(address: SocketAddr, subject: &str) -> Result<Value> {
+async fn request(address: SocketAddr, subject: &str, words: &str) -> Result<Value> {
     let stream = TcpStream::connect(address).await.context("no connection to nats-server")?;
     let mut stream = BufReader::new(stream);
-    let words = format!(
-        "CONNECT {{\"verbose\":false,\"name\":\"harness\"}}\r\n\
-         SUB _INBOX.harness.{0} 1\r\nPUB {subject} _INBOX.harness.{0} 0\r\n\r\n",
-        stream.get_ref().local_addr()?.port()
+    // With headers, a server that knows no such stream says so at once.
+    let hello = r#"{"verbose":false,"name":"harness","headers":true,"no_responders":true}"#;
+    let inbox = format!("_INBOX.harness.{}", stream.get_ref().local_addr()?.port());
+    let length = words.len();
+    let said = format!(
+        "CONNECT {hello}\r\nSUB {inbox} 1\r\nPUB {subject} {inbox} {length}\r\n{words}\r\n"
     );
-    stream.write_all(words.as_bytes()).await?;
+    stream.write_all(said.as_bytes()).await?;
     loop {
         let mut line = String::new();
         ensure!(stream.read_line(&mut line).await? != 0, "nats-server hung up");
@@ -51,6 +62,8 @@ async fn request(address: SocketAddr, subject: &str) -> Result<Value> {
             let mut body = vec![0; size];
             stream.read_exact(&mut body).await?;
             return serde_json::from_slice(&body).context("the answer is no JSON");
+        } else if line.starts_with("HMSG ") {
+            bail!("nobody answers to {subject}");
         } else if line.starts_with("-ERR") {
             bail!("nats-server says {line}");
         }

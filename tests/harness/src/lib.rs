@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `world.rs`, `builder.rs`, `question.rs`, `waiting.rs`, `parts.rs`, `ledger.rs` | what a story says, sees and breaks |
 //! | `dying.rs`, `jetstream.rs` | services that kill themselves at a point, and the streams as they are |
+//! | `twin.rs`, `operator.rs`, `disk.rs` | a second runner; what an operator does to the bus; a small disk |
 //! | `ending.rs` | what a story must not leave behind |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
 //! | `stack.rs`, `settings.rs`, `nats.rs` | the three servers, and the configuration written for them |
@@ -28,6 +29,7 @@
 //! beyond those it is told of, talks to loopback alone, and writes only into its own folder.
 
 pub mod builder;
+mod disk;
 mod dying;
 mod ending;
 mod folder;
@@ -36,6 +38,7 @@ mod jetstream;
 mod ledger;
 mod measure;
 mod nats;
+mod operator;
 mod parts;
 mod ports;
 pub mod processes;
@@ -47,18 +50,23 @@ mod service;
 mod settings;
 mod stack;
 pub mod sweeper;
+mod twin;
 mod waiting;
 mod world;
 
 pub use anthropic_sim::{self, Sim as Anthropic};
 pub use builder::{Builder, Claude, Content, People};
 pub use discord_sim::{self, Discord};
+pub use disk::Disk;
 pub use folder::Folder;
 pub use ledger::{Ledger, Noted};
+pub use operator::Stored;
+pub use parts::Part;
 pub use ports::{free_port, is_free};
 pub use programs::{built, claude, nats_server, on_path};
 pub use question::Question;
 pub use service::{Environment, Plan, Service};
 pub use settings::{ClaudeSettings, Configs, DiscordSettings, ProjectSettings, Settings};
 pub use stack::{Environments, Ports, Stack};
+pub use twin::{Twin, copy_folder};
 pub use world::{PATIENCE, World};

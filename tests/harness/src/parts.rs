@@ -1,13 +1,16 @@
 //! Taking parts of a world down and up again: the same ports, the same state.
 
 use std::ffi::OsString;
-use std::process::{Output, Stdio};
+use std::path::Path;
+use std::process::{ExitStatus, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 use tokio::task::block_in_place;
 
 use crate::measure::Happened::{Killed, Started, Stopped};
-use crate::stack::STOP_WITHIN;
+use crate::service::Service;
+use crate::stack::{STOP_WITHIN, Stack};
 use crate::world::World;
 
 impl World {
@@ -146,6 +149,13 @@ impl World {
         block_in_place(|| command.output()).context("the command does not start")
     }
 
+    /// Where the gateway keeps its store, from its next start on.
+    pub async fn store_at(&self, file: &Path) {
+        let mut stack = self.stack.lock().await;
+        let url = format!("sqlite://{}", file.display());
+        stack.gateway().plan_mut().env.insert("DATABASE_URL".into(), url.into());
+    }
+
     /// Runs another command of the runner, with the environment and the configuration of this one.
     ///
     /// # Errors
@@ -158,5 +168,69 @@ impl World {
         let mut command = plan.command()?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         block_in_place(|| command.output()).context("the command does not start")
+    }
+
+    /// Makes a part stand still (SIGSTOP): it answers nobody, and nobody is told.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub async fn freeze(&self, part: Part) -> Result<()> {
+        self.signal(part, Signal::STOP).await
+    }
+
+    /// Lets a part go on that stood still (SIGCONT).
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub async fn thaw(&self, part: Part) -> Result<()> {
+        self.signal(part, Signal::CONT).await
+    }
+
+    /// Asks a part to end (SIGTERM), and waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub async fn ask_to_end(&self, part: Part) -> Result<()> {
+        self.signal(part, Signal::TERM).await
+    }
+
+    /// Waits until a part has ended, however it does.
+    ///
+    /// # Errors
+    ///
+    /// When it is still there when a service must have ended.
+    pub async fn has_ended(&self, part: Part) -> Result<ExitStatus> {
+        let mut stack = self.stack.lock().await;
+        let service = service(&mut stack, part);
+        let status = block_in_place(|| service.wait(STOP_WITHIN));
+        let tail = service.tail();
+        self.noting(status.with_context(|| format!("{part:?} does not end\n{tail}")))
+    }
+
+    async fn signal(&self, part: Part, signal: Signal) -> Result<()> {
+        let mut stack = self.stack.lock().await;
+        self.noting(service(&mut stack, part).signal(signal))
+    }
+}
+
+/// One of the three servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// nats-server.
+    Nats,
+    /// The gateway.
+    Gateway,
+    /// The runner.
+    Runner,
+}
+
+fn service(stack: &mut Stack, part: Part) -> &mut Service {
+    match part {
+        Part::Nats => stack.nats(),
+        Part::Gateway => stack.gateway(),
+        Part::Runner => stack.runner(),
     }
 }

@@ -66,6 +66,16 @@ pub fn kill(pid: u32) {
     signal(pid, Signal::KILL);
 }
 
+/// Makes a process stand still.
+pub fn freeze(pid: u32) {
+    signal(pid, Signal::STOP);
+}
+
+/// Lets a process go on that stood still.
+pub fn thaw(pid: u32) {
+    signal(pid, Signal::CONT);
+}
+
 /// Sends a signal to a process of this number. One that is gone already gets none.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);

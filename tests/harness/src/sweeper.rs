@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 
+use crate::disk;
 use crate::processes;
 use crate::programs;
 
@@ -103,6 +104,7 @@ pub fn sweep(folder: &Path, reach: Reach, words: impl Read) {
     }
     if reach == Reach::Everything {
         processes::kill_naming(folder, &[]);
+        disk::unmount_below(folder);
         // Nobody is left to be told.
         let _ = std::fs::remove_dir_all(folder);
     }

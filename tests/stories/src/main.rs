@@ -5,13 +5,17 @@
 
 mod answers;
 mod broken;
+mod bus;
 mod config;
 mod deciding;
 mod discord_away;
+mod disks;
 mod doctor;
 mod ended;
 mod ending;
+mod hosts;
 mod kills;
+mod leaving;
 mod long;
 mod missed;
 mod moved;
