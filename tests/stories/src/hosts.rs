@@ -188,6 +188,21 @@ async fn a_run_whose_answer_was_not_reported_yet_survives_a_reboot() -> Result<(
     Ok(())
 }
 
+/// However often the power fails: claude did not die of itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn reboots_are_no_deaths_of_claude() -> Result<()> {
+    let world = World::start().await?;
+    let question = in_the_middle(&world).await?;
+    for times in 2..=4 {
+        power_fails(&world).await?;
+        power_is_back(&world).await?;
+        world.notes("another claude", |ledger| ledger.count("wait") == times).await?;
+    }
+    world.release("go")?;
+    assert_eq!(is_answered_once(&world, question, &[]).await?, 4);
+    Ok(())
+}
+
 /// After a reboot the numbers that a spool holds are other processes'.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_has_an_old_number_is_left_alone() -> Result<()> {
