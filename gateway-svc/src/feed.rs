@@ -64,13 +64,17 @@ impl Folder {
         if record.outcome().is_some() {
             crash::point("feed.answer");
         }
-        let rows = |place: &render::Place| match record.outcome() {
-            Some(outcome) => render::ended(place, outcome, &answer),
-            None => record
-                .quiet_since_ms
-                .map(|since| render::quiet(place, since, now_ms))
-                .into_iter()
-                .collect(),
+        let rows = |place: &render::Place| {
+            let notice = record.notice.iter().map(|notice| render::notice(place, notice));
+            let more = match record.outcome() {
+                Some(outcome) => render::ended(place, outcome, &answer),
+                None => record
+                    .quiet_since_ms
+                    .map(|since| render::quiet(place, since, now_ms))
+                    .into_iter()
+                    .collect(),
+            };
+            notice.chain(more).collect()
         };
         match self.store.fold(key, record, rows, now_ms).await? {
             Folded::Moved => {

@@ -1,10 +1,10 @@
 //! What Discord is still owed: rows, written in the transaction that made them due.
 //!
-//! A row is named from its content, `(run, generation, part)`, so writing it twice is writing it
+//! A row is named from its content, `(run, generation, part)` or `(thread, part)`, so writing it twice is writing it
 //! once, and its nonce is the same for ever. These are the values; the store keeps them and the
 //! poster carries them out.
 
-use schemas::ids::{ChannelId, Generation, MessageId, RunId};
+use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
 use serde::{Deserialize, Serialize};
 
 /// One thing to do in Discord.
@@ -112,6 +112,11 @@ impl Row {
     /// A row that belongs to a generation of a run.
     pub(crate) fn of(run: &RunId, generation: Generation, part: &str, action: Action) -> Self {
         Self { name: format!("{run}/{generation}/{part}"), action }
+    }
+
+    /// A row that belongs to a conversation, whichever of its runs makes it due.
+    pub(crate) fn of_thread(thread: ThreadId, part: &str, action: Action) -> Self {
+        Self { name: format!("t{thread}/{part}"), action }
     }
 
     /// A row that belongs to a message which is no run.

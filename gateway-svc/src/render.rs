@@ -15,6 +15,9 @@ use crate::pages::pages;
 /// The most characters of a thread's name (Discord's reference, "Start Thread from Message").
 const NAME_MAX: usize = 100;
 
+/// The most characters of a notice that are shown: whoever wrote it, it fits a message.
+const NOTICE_CHARS_MAX: usize = 600;
+
 /// The most characters of one refused object that is shown.
 const OBJECT_MAX: usize = 150;
 
@@ -152,6 +155,15 @@ pub(crate) fn twin(place: &Place, twin: &Twin) -> Row {
     Row::of(&place.run, place.generation, &format!("twin/{}", refused.state_id), post)
 }
 
+/// What is owed when a runner has something to say about where claude works: a line, once a thread.
+pub(crate) fn notice(place: &Place, notice: &str) -> Row {
+    let line: String = plain(notice).chars().take(NOTICE_CHARS_MAX).collect();
+    let channel = place.thread.into();
+    let content = format!("-# {line}");
+    let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
+    Row::of_thread(place.thread, "place", post)
+}
+
 /// What is owed when a run is tried again: 👀 in place of the old mark.
 pub(crate) fn again(place: &Place) -> Vec<Row> {
     let Some((channel, message)) = place.asked else { return Vec::new() };
@@ -274,6 +286,15 @@ mod tests {
         let rows = ended(&place(), &outcome, "done");
         let Action::Post { content, .. } = &rows[0].action else { panic!("{rows:?}") };
         assert_eq!(content, "done\n\n-# 🚫 not allowed here: `Bash(rm 'x')`");
+    }
+
+    #[test]
+    fn a_notice_has_the_same_name_whichever_run_of_the_thread_brings_it() {
+        let first = notice(&place(), "because of\n<@12> git");
+        let later = notice(&Place { run: "m8".parse().unwrap(), ..place() }, "because");
+        assert_eq!((first.name.as_str(), &first.name), ("t7/place", &later.name));
+        let Action::Post { content, .. } = first.action else { panic!("no post") };
+        assert_eq!(content, "-# because of git");
     }
 
     #[test]

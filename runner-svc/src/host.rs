@@ -70,6 +70,7 @@ impl Host {
             session: request.session,
             state: State::Claimed,
             quiet_since_ms: None,
+            notice: None,
             trace,
         }
     }

@@ -21,6 +21,9 @@ pub const INLINE_MAX: usize = 24 * 1024;
 /// The most refused tools a record names.
 pub const DENIALS_MAX: usize = 20;
 
+/// The most bytes of a notice: two lines, with a path in them.
+pub const NOTICE_MAX: usize = 600;
+
 /// Where a run stands, as its holder sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -51,6 +54,10 @@ pub struct Record {
     /// person to be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_since_ms: Option<i64>,
+    /// A sentence for the thread about where claude works, of at most [`NOTICE_MAX`] bytes. It stands
+    /// in every revision from the one on in which it was known, and is told once a thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
     /// The W3C `traceparent` of the holder's span, so that the gateway's work on this record
     /// belongs to the same trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

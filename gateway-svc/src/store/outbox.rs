@@ -292,11 +292,12 @@ pub(super) async fn insert_rows(
     thread: ThreadId,
     rows: &[Row],
     now_ms: i64,
-) -> Result<()> {
+) -> Result<u64> {
+    let mut new = 0;
     for row in rows {
         let action = serde_json::to_string(&row.action)
             .map_err(|source| StoreError::BadJson { what: "action", source })?;
-        sqlx::query(
+        new += sqlx::query(
             "INSERT INTO outbox (name, thread, seq, action, state, due_ms, tries, made_ms)
              SELECT $1, $2, COALESCE(MAX(seq), 0) + 1, $3, 'due', $4, 0, $4
                FROM outbox WHERE thread = $2
@@ -307,7 +308,8 @@ pub(super) async fn insert_rows(
         .bind(action)
         .bind(now_ms)
         .execute(&mut **tx)
-        .await?;
+        .await?
+        .rows_affected();
     }
-    Ok(())
+    Ok(new)
 }

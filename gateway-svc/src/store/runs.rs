@@ -159,7 +159,8 @@ impl Store {
         }
         let moved = known.step(fact) != Step::Stale;
         // The same holding, no further: it may still have something to say.
-        if !moved && (known != Run::Held(fact) || record.quiet_since_ms.is_none()) {
+        let says_more = record.quiet_since_ms.is_some() || record.notice.is_some();
+        if !moved && (known != Run::Held(fact) || !says_more) {
             return Ok(Folded::Stale);
         }
         if moved {
@@ -171,12 +172,13 @@ impl Store {
             thread: key.thread,
             asked: asked(&row)?,
         };
-        insert_rows(&mut tx, key.thread, &rows(&place), now_ms).await?;
+        let new = insert_rows(&mut tx, key.thread, &rows(&place), now_ms).await?;
         if fact.phase == Phase::Ended {
             release(&mut tx, key.thread, now_ms).await?;
         }
         tx.commit().await?;
-        Ok(Folded::Moved)
+        // What was said before wakes nobody: whoever folds because it is woken would never sleep.
+        Ok(if moved || 0 < new { Folded::Moved } else { Folded::Stale })
     }
 
     /// Threads that have a released run which a runner was seen to work on.

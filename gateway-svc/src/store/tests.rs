@@ -54,6 +54,7 @@ promises![
     a_message_is_judged_once,
     a_thread_has_one_run_released_and_the_next_follows_its_outcome,
     a_record_of_another_generation_or_run_changes_nothing,
+    a_notice_in_a_record_that_is_known_is_told_once,
     rows_are_done_in_order_by_one_at_a_time,
     a_lease_that_ran_out_is_anothers,
     what_cannot_be_done_makes_room_for_what_can,
@@ -183,6 +184,7 @@ fn record(run: &RunId, state: State) -> Record {
         state,
         deaths: 0,
         quiet_since_ms: None,
+        notice: None,
         trace: None,
     }
 }
@@ -219,6 +221,19 @@ async fn a_thread_has_one_run_released_and_the_next_follows_its_outcome(
     assert_eq!(now, ["m8"], "by the order of the messages, not of their arrival");
     let again = |_: &crate::render::Place| vec![row("never")];
     assert_eq!(store.fold(&key(7, 7), &ended, again, 6).await.unwrap(), Folded::Stale);
+}
+
+async fn a_notice_in_a_record_that_is_known_is_told_once(Fresh { store, .. }: Fresh) {
+    store.accept(&new_run(7, 7), &[], 1).await.unwrap();
+    let claimed = record(&"m7".parse().unwrap(), State::Claimed);
+    let none = |_: &crate::render::Place| Vec::new();
+    assert_eq!(store.fold(&key(7, 7), &claimed, none, 5).await.unwrap(), Folded::Moved);
+    assert_eq!(store.fold(&key(7, 7), &claimed, none, 5).await.unwrap(), Folded::Stale);
+    let noticed = Record { notice: Some("because".into()), ..claimed };
+    let told = |_: &crate::render::Place| vec![row("t7/place")];
+    assert_eq!(store.fold(&key(7, 7), &noticed, told, 6).await.unwrap(), Folded::Moved);
+    // Whoever is woken by it folds again, and must not be woken by that.
+    assert_eq!(store.fold(&key(7, 7), &noticed, told, 7).await.unwrap(), Folded::Stale);
 }
 
 async fn a_record_of_another_generation_or_run_changes_nothing(Fresh { store, .. }: Fresh) {
