@@ -25,6 +25,7 @@ use crate::attempt;
 use crate::bus::Bus;
 use crate::command::for_tmux;
 use crate::config::Config;
+use crate::directories::{Directories, Seat};
 use crate::doctor;
 use crate::host::Host;
 use crate::identity::{self, Name, NotOurs};
@@ -108,6 +109,7 @@ async fn work(
         spools: state.spools.clone(),
         worktrees: Worktrees::new(&config.state_dir, &env),
         live: Live::default(),
+        directories: Directories::default(),
         env,
         readiness: readiness.clone(),
         stop: stop.clone(),
@@ -117,14 +119,10 @@ async fn work(
     // Every spool is known before any work is asked for.
     for spool in spool::scan(&state.spools)? {
         let name = spool.name().to_owned();
-        let found = attempt::find(&host, spool)
-            .with_context(|| format!("cannot take up the spool {name}"))?;
         let slot = Arc::clone(&slots).try_acquire_owned().ok();
-        let adopting = attempt::adopt(Arc::clone(&host), found);
-        attempts.spawn(async move {
-            adopting.await;
-            drop(slot);
-        });
+        let found = attempt::find(&host, spool, Seat::new(slot))
+            .with_context(|| format!("cannot take up the spool {name}"))?;
+        attempts.spawn(attempt::adopt(Arc::clone(&host), found));
     }
     readiness.ready("adoption");
     let looking = {
@@ -197,11 +195,7 @@ async fn claims(
             Ok(Some(delivery)) => {
                 pause = pauses.build();
                 readiness.ready("nats");
-                let taking = attempt::take(Arc::clone(host), delivery);
-                attempts.spawn(async move {
-                    taking.await;
-                    drop(slot);
-                });
+                attempts.spawn(attempt::take(Arc::clone(host), delivery, slot));
             }
             Ok(None) => {
                 pause = pauses.build();

@@ -1,7 +1,7 @@
 //! One attempt, from its claim to its outcome: start or adopt, follow, finish.
 //!
-//! The order is what makes a death at any line harmless: the record by compare-and-set → the spool
-//! on disk → the keeper in tmux → … → the result in the spool → a long answer in FILES → the record
+//! The order is what makes a death at any line harmless: the record by compare-and-set → the place to
+//! work in → the spool on disk → the keeper in tmux → … → the result in the spool → a long answer in FILES → the record
 //! with its outcome → the ack → claude's end → the spool swept. What stands on disk is looked at
 //! before anything is done again, so each step may be the last one before a `kill -9`.
 //!
@@ -12,8 +12,8 @@ mod again;
 mod ask;
 mod ending;
 mod follow;
+mod place;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,14 +28,13 @@ use tracing::Instrument;
 
 use crate::bus::Delivery;
 use crate::claims::{Claim, Cut, Toll, decide};
-use crate::config::Project;
 use crate::crash;
+use crate::directories::{Seat, Slot};
 use crate::held::{Ended, HELD, Held, Prompt, RESULT};
 use crate::host::Host;
 use crate::live::Turn;
 use crate::spool::{Closing, KeeperState, Spool, SpoolError};
 use crate::verdict::{self, After, failed};
-use crate::worktree::{Site, Workplace};
 use ask::{cas, patiently, record, stopped_by};
 use ending::{end, stop, sweep};
 use follow::{Follow, Followed};
@@ -72,11 +71,13 @@ struct Work {
     delivery: Option<Delivery>,
     /// Later deliveries of it.
     again: mpsc::Receiver<Delivery>,
+    /// Its slot, and the directory that it is at work in.
+    seat: Seat,
 }
 
 /// Takes a delivery: starts the run, or does what its record says. Returns when this runner has
-/// nothing more to do with it.
-pub(crate) async fn take(host: Arc<Host>, delivery: Delivery) {
+/// nothing more to do with it. The slot is used for as long as something is done.
+pub(crate) async fn take(host: Arc<Host>, delivery: Delivery, slot: Slot) {
     let request = match delivery.request() {
         Ok(request) => request,
         Err(error) => {
@@ -87,9 +88,10 @@ pub(crate) async fn take(host: Arc<Host>, delivery: Delivery) {
     let span = tracing::info_span!("run", otel.kind = "consumer", run.id = %request.run);
     platform::telemetry::set_parent(&span, delivery.trace().as_deref());
     let key = key_of(&request);
+    let seat = Seat::new(Some(slot));
     let taking = async {
-        if let Err(left) = claim(&host, request, delivery).await {
-            again::left(&host, &key, left).await;
+        if let Err(left) = claim(&host, request, delivery, seat.clone()).await {
+            again::left(&host, &key, left, &seat).await;
         }
     };
     Box::pin(taking.instrument(span)).await;
@@ -100,15 +102,18 @@ pub(crate) struct Found {
     spool: Spool,
     /// Whose it is; `None`: nobody can say any more.
     held: Option<(Held, mpsc::Receiver<Delivery>, Turn)>,
+    /// Where claude works.
+    seat: Seat,
 }
 
-/// Looks into a spool, and holds its run from now on: to be called for every spool before any work
-/// is asked for.
+/// Looks into a spool, and holds its run and claude's directory from now on: to be called for every
+/// spool before any work is asked for.
 ///
 /// # Errors
 ///
 /// When the spool cannot be read.
-pub(crate) fn find(host: &Host, spool: Spool) -> Result<Found> {
+pub(crate) fn find(host: &Host, spool: Spool, seat: Seat) -> Result<Found> {
+    stay(host, &spool, &seat)?;
     let held = read_json::<Held>(&spool, HELD)?;
     let held = held.map(|held| {
         let again = host.live.hold(&held.request.run, held.request.generation);
@@ -116,7 +121,14 @@ pub(crate) fn find(host: &Host, spool: Spool) -> Result<Found> {
         let turn = host.live.line_up(held.request.thread);
         (held, again, turn)
     });
-    Ok(Found { spool, held })
+    Ok(Found { spool, held, seat })
+}
+
+/// Sits down where the claude of a spool works, whoever else is there: it may be at work.
+fn stay(host: &Host, spool: &Spool, seat: &Seat) -> Result<()> {
+    let cwd = spool.cwd().map_err(trouble)?;
+    seat.stay(&host.directories, &cwd.unwrap_or_else(|| spool.dir().to_owned()));
+    Ok(())
 }
 
 /// Goes on with what was found.
@@ -125,10 +137,11 @@ pub(crate) async fn adopt(host: Arc<Host>, found: Found) {
     let span = tracing::info_span!("adopt", spool = found.spool.name());
     platform::telemetry::set_parent(&span, trace.as_deref());
     let key = found.held.as_ref().map(|(held, ..)| held.key());
+    let seat = found.seat.clone();
     let adopting = async {
         match (adopt_spool(&host, found).await, key) {
             (Ok(()), _) => {}
-            (Err(left), Some(key)) => again::left(&host, &key, left).await,
+            (Err(left), Some(key)) => again::left(&host, &key, left, &seat).await,
             (Err(left), None) => report(&left),
         }
     };
@@ -143,7 +156,7 @@ fn report(left: &Left) {
     }
 }
 
-async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result<()> {
+async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery, seat: Seat) -> Result<()> {
     let key = key_of(&request);
     let Some(delivery) = host.live.pass_on(&request.run, request.generation, delivery) else {
         return Ok(());
@@ -151,10 +164,10 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result
     let again = host.live.hold(&request.run, request.generation);
     let _alone = host.live.line_up(request.thread).await;
     let (read, over) = record(host, &key).await?.unzip();
-    let here = left_here(host, &request, read.as_ref()).await?;
+    let here = left_here(host, &request, read.as_ref(), &seat).await?;
     if let (Some((held, spool)), Some(revision)) = (here, over) {
         let (host, delivery) = (Arc::clone(host), Some(delivery));
-        return Work { host, held, revision, delivery, again }.resume(spool).await;
+        return Work { host, held, revision, delivery, again, seat }.resume(spool).await;
     }
     let (toll, end) = match decide(&request, read.as_ref(), host.state_id) {
         Claim::Take(toll) => (toll, None),
@@ -177,7 +190,7 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery) -> Result
     let since_ms = platform::clock::now_ms();
     let held = Held { request, record, prompt, since_ms, trace };
     let (revision, delivery) = (over.unwrap_or(0), Some(delivery));
-    let mut work = Work { host: Arc::clone(host), held, revision, delivery, again };
+    let mut work = Work { host: Arc::clone(host), held, revision, delivery, again, seat };
     if let Some(state) = end {
         tracing::info!(run = %key.run, "is over without a claude of this generation");
         return work.tell(&state).await;
@@ -195,8 +208,10 @@ async fn left_here(
     host: &Host,
     request: &Request,
     read: Option<&Record>,
+    seat: &Seat,
 ) -> Result<Option<(Held, Spool)>> {
     let Some(spool) = again::spool_of(host, read) else { return Ok(None) };
+    stay(host, &spool, seat)?;
     let at_work = read.is_some_and(|record| record.outcome().is_none());
     match read_json::<Held>(&spool, HELD)? {
         Some(held) if at_work && held.request.generation == request.generation => {
@@ -205,12 +220,13 @@ async fn left_here(
         Some(_) | None => {
             stop(host, &spool).await?;
             sweep(host, spool).await?;
+            seat.leave();
             Ok(None)
         }
     }
 }
 
-async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<()> {
+async fn adopt_spool(host: &Arc<Host>, Found { spool, held, seat }: Found) -> Result<()> {
     let Some((held, mut again, turn)) = held else {
         stop(host, &spool).await?;
         return sweep(host, spool).await;
@@ -241,7 +257,8 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<(
             let Some(delivery) = last(&mut again) else { return Err(Left::TakenOver) };
             // It came for whatever the record says by now, and not for what lay in this spool.
             drop((again, alone));
-            return Box::pin(claim(host, held.request, delivery)).await;
+            seat.leave();
+            return Box::pin(claim(host, held.request, delivery, seat)).await;
         }
         None => {
             let revision = cas(host, &key, &held.record, 0).await?;
@@ -250,7 +267,7 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held }: Found) -> Result<(
         }
     };
     tracing::info!(run = %key.run, "adopted");
-    Work { host: Arc::clone(host), held, revision, delivery: None, again }.resume(spool).await
+    Work { host: Arc::clone(host), held, revision, delivery: None, again, seat }.resume(spool).await
 }
 
 impl Work {
@@ -276,26 +293,12 @@ impl Work {
         }
     }
 
-    /// The spool, then the keeper.
+    /// The place, then the spool, then the keeper.
     async fn spawn(&mut self) -> Result<Spool, Refused> {
-        let request = &self.held.request;
-        let runner = &self.host.config.name;
-        let Some(project) = self.host.config.projects.get(&request.project) else {
-            return Err(Refused::Never(format!(
-                "the runner {runner} does not serve **{}** (any more).",
-                request.project
-            )));
-        };
-        if !project.directory.is_dir() {
-            return Err(Refused::Never(format!(
-                "the directory of **{}** is gone on {runner}: `{}`.",
-                request.project,
-                project.directory.display()
-            )));
-        }
-        let session = self.host.session(request.session).map_err(Refused::trouble)?;
-        let cwd = self.place(project).await?;
-        let spec = self.host.spec(project, session, cwd);
+        let project = self.project()?.clone();
+        let cwd = self.place(&project).await?;
+        let session = self.host.session(self.held.request.session).map_err(Refused::trouble)?;
+        let spec = self.host.spec(&project, session, cwd);
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
         let owner = self.held.record.owner.to_string();
         let make = || Spool::create(&self.host.spools, &owner, &spec, &[(HELD, &held)]);
@@ -303,31 +306,6 @@ impl Work {
         crash::point("claim.spooled");
         self.open(&spool).await?;
         Ok(spool)
-    }
-
-    /// Where claude works: in the thread's worktree if the project wants one and has git for it.
-    async fn place(&self, project: &Project) -> Result<PathBuf, Refused> {
-        let Request { project: name, thread, .. } = &self.held.request;
-        if !project.place.worktree {
-            return Ok(project.directory.clone());
-        }
-        let site = Site { project: name, directory: &project.directory, options: &project.place };
-        // Dropping it is safe: what it began finishes, and the next try goes on from there.
-        let preparing = self.host.worktrees.prepare(site, *thread);
-        let prepared = self.host.stop.run_until_cancelled(Box::pin(preparing)).await;
-        let place = prepared.ok_or(Left::Stopping)?.map_err(|error| {
-            let why = format!("{:#}", anyhow::Error::new(error));
-            Refused::Never(format!("there is no worktree on {}: {why}.", self.host.config.name))
-        })?;
-        match &place {
-            Workplace::Worktree { branch, .. } => tracing::info!(branch, "works in a worktree"),
-            Workplace::Directory { why: Some(why), .. } => {
-                tracing::warn!(why, "works in the project's directory itself");
-                self.host.worktrees.said(name, *thread).map_err(Refused::trouble)?;
-            }
-            Workplace::Directory { why: None, .. } => {}
-        }
-        Ok(place.path().to_owned())
     }
 
     /// Tells claude the request and starts its keeper.
@@ -489,6 +467,7 @@ impl Work {
         self.revision = cas(&self.host, &self.held.key(), &record, self.revision).await?;
         crash::point("finish.written");
         self.held.record = record;
+        self.noticed();
         self.delivery = last(&mut self.again).or(self.delivery.take());
         if let Some(delivery) = &self.delivery {
             delivery.done().await;

@@ -92,8 +92,7 @@ struct ClaudeFile {
 struct ProjectFile {
     directory: PathBuf,
     allow: Option<Vec<String>>,
-    #[serde(default)]
-    worktree: bool,
+    worktree: Option<bool>,
     #[serde(default)]
     copy: Vec<String>,
     setup: Option<String>,
@@ -200,12 +199,13 @@ fn projects(
         problems.check(!file.setup.as_ref().is_some_and(empty), &at("setup"), || {
             "is empty, or holds a NUL".into()
         });
+        let worktree = file.worktree.unwrap_or(true);
         problems.check(
-            file.worktree || (file.copy.is_empty() && file.setup.is_none()),
+            worktree || (file.copy.is_empty() && file.setup.is_none()),
             &at("worktree"),
             || "must be true for copy and setup to mean anything".into(),
         );
-        let place = Options { worktree: file.worktree, copy: copied, setup: file.setup };
+        let place = Options { worktree, copy: copied, setup: file.setup };
         if let Some(name) = problems.take(&format!("projects.{name}"), name.parse()) {
             projects.insert(name, Project { directory: file.directory, allow, place });
         }
@@ -248,14 +248,19 @@ mod tests {
         assert_eq!(config.state_dir, Path::new("/home/ada/.local/state/holdfast/runner"));
         assert_eq!((config.slots, config.run_max), (SLOTS, RUN_MAX));
         assert_eq!(config.claude.program, "claude");
+        let place = &config.projects[&"app".parse().unwrap()].place;
+        assert_eq!(*place, Options { worktree: true, copy: Vec::new(), setup: None });
     }
 
     #[test]
     fn all_problems_are_told_at_once() {
         let text = "name = \"No.1\"\nslots = 0\nstate_dir = \"here\"\n\
-                    [projects.app]\ndirectory = \"src\"\nallow = [\"\"]";
+                    [projects.app]\ndirectory = \"src\"\nallow = [\"\"]\n\
+                    worktree = false\nsetup = \"make\"";
         let error = load(text).unwrap_err().to_string();
-        for key in ["name: ", "slots: ", "state_dir: ", "app.directory: ", "app.allow: "] {
+        for key in
+            ["name: ", "slots: ", "state_dir: ", "app.directory: ", "app.allow: ", "app.worktree: "]
+        {
             assert!(error.contains(key), "{key:?} is not in\n{error}");
         }
     }

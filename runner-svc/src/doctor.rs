@@ -20,6 +20,7 @@ use crate::config::{Config, Project};
 use crate::identity;
 use crate::state;
 use crate::tmux::Tmux;
+use crate::worktree::Worktrees;
 
 /// How long `claude --version` may take on a busy host.
 const CLAUDE_MAX: Duration = Duration::from_secs(20);
@@ -60,8 +61,10 @@ async fn host(config: &Config, env: &BTreeMap<OsString, OsString>) -> Vec<Findin
         finding("claude's login", login(config, env)),
         finding("state directory", state_dir(&config.state_dir)),
     ];
+    let worktrees = Worktrees::new(&config.state_dir, env);
     for (name, project) in &config.projects {
-        findings.push(finding(&format!("project {name}"), directory(project)));
+        let found = directory(project, &worktrees).await;
+        findings.push(finding(&format!("project {name}"), found));
     }
     findings
 }
@@ -146,14 +149,25 @@ fn state_dir(dir: &Path) -> Result<String, String> {
     Ok(dir.display().to_string())
 }
 
-fn directory(project: &Project) -> Result<String, String> {
+/// The directory, and where new threads work.
+async fn directory(project: &Project, worktrees: &Worktrees) -> Result<String, String> {
     let directory = &project.directory;
     if !directory.is_dir() {
         return Err(format!("there is no directory {}", directory.display()));
     }
-    let git =
-        if directory.join(".git").exists() { "a git repository" } else { "no git repository" };
-    Ok(format!("{}, {git}", directory.display()))
+    let itself = "each thread works in it, one run at a time, because";
+    let directory = directory.display();
+    if !project.place.worktree {
+        return Ok(format!("{directory}: {itself} worktree = false"));
+    }
+    match worktrees.why_not(&project.directory).await {
+        Ok(None) => Ok(format!("{directory}: each thread works in a git worktree")),
+        Ok(Some(why)) => Ok(format!("{directory}: {itself} {why}")),
+        Err(error) => {
+            let why = anyhow::Error::new(error);
+            Err(format!("no worktree can be made of {directory}: {why:#}"))
+        }
+    }
 }
 
 async fn streams(config: &Config, link: &Link) -> Result<String, String> {

@@ -20,6 +20,7 @@ use crate::claims::Toll;
 use crate::command::transcript;
 use crate::command::{Session, Settings, passed, spec};
 use crate::config::{Config, Project};
+use crate::directories::Directories;
 use crate::live::Live;
 use crate::spool::{Spec, Subscription, Watcher};
 use crate::tmux::Tmux;
@@ -49,6 +50,8 @@ pub(crate) struct Host {
     pub(crate) worktrees: Worktrees,
     /// What is at work.
     pub(crate) live: Live,
+    /// Where it is at work.
+    pub(crate) directories: Directories,
     /// Where it is said what does not work.
     pub(crate) readiness: Readiness,
     /// When the runner is to end.

@@ -65,17 +65,23 @@ impl Live {
     /// Takes the next place in the thread's line, at once. The turn comes when all who were there
     /// before are gone; its guard is to be kept until claude is gone.
     pub(crate) fn line_up(&self, thread: ThreadId) -> Turn {
-        let one = {
-            let mut threads = lock(&self.threads);
-            threads.retain(|_, one| 1 < Arc::strong_count(one));
-            Arc::clone(threads.entry(thread).or_default())
-        };
         // The lock is fair to those who have asked once.
-        let mut turn: Turn = Box::pin(one.lock_owned());
+        let mut turn: Turn = Box::pin(self.door(thread).lock_owned());
         match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(guard) => Box::pin(std::future::ready(guard)),
             Poll::Pending => turn,
         }
+    }
+
+    /// Enters the thread if nothing else is in it or in its line.
+    pub(crate) fn try_enter(&self, thread: ThreadId) -> Option<OwnedMutexGuard<()>> {
+        self.door(thread).try_lock_owned().ok()
+    }
+
+    fn door(&self, thread: ThreadId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut threads = lock(&self.threads);
+        threads.retain(|_, one| 1 < Arc::strong_count(one));
+        Arc::clone(threads.entry(thread).or_default())
     }
 
     /// How many runs are at work.

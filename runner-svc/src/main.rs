@@ -12,6 +12,7 @@ mod claude;
 mod command;
 mod config;
 mod crash;
+mod directories;
 mod doctor;
 mod held;
 mod host;

@@ -17,10 +17,10 @@ pub(crate) use journal::{Journal, Line};
 pub(crate) use spec::Spec;
 pub(crate) use watcher::{Subscription, Watcher};
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,8 @@ use thiserror::Error;
 
 use crate::keeper::procs::kill_marked;
 use crate::keeper::record::{
-    BELL, CLOSED, EXIT, IN, JOURNAL, LOCK, Malformed, STARTED, STDERR, USED, sync_dir, write_whole,
+    BELL, CLOSED, CWD, EXIT, IN, JOURNAL, LOCK, Malformed, STARTED, STDERR, USED, sync_dir,
+    write_whole,
 };
 pub(crate) use crate::keeper::record::{Ending, Entry, EntryKind, FIRST_SEQ, Started};
 pub(crate) use crate::keeper::stop::Graces;
@@ -164,6 +165,15 @@ impl Spool {
     /// Its directory, which `runner-svc keep` and `watch` are called with.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The directory that claude works in.
+    ///
+    /// # Errors
+    ///
+    /// [`SpoolError::Unreadable`].
+    pub(crate) fn cwd(&self) -> Result<Option<PathBuf>, SpoolError> {
+        Ok(read_bytes(&self.dir.join(CWD))?.map(|path| OsString::from_vec(path).into()))
     }
 
     /// Its name: the owner token.

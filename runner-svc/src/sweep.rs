@@ -1,10 +1,11 @@
-//! Takes away what nobody claims any more: worktrees of threads that have been quiet for long.
+//! Takes away what nobody claims any more: worktrees of threads that have been quiet for long, and
+//! the marks of threads that worked in a project's directory itself.
 //!
-//! A worktree with work that is nowhere else stays, however old; the log says why.
+//! A worktree with work that is nowhere else stays, however old; the log says why. A place whose
+//! thread has a run is never looked at.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use platform::clock::now_ms;
 use schemas::ids::{ProjectName, ThreadId};
@@ -35,23 +36,45 @@ pub(crate) async fn run(host: Arc<Host>) -> anyhow::Result<()> {
 
 async fn look(host: &Host, project: &ProjectName, thread: ThreadId) {
     let Some(settings) = host.config.projects.get(project) else { return };
-    let folder = host.config.state_dir.join("worktrees").join(project.as_str());
-    if is_fresh(&folder.join(thread.to_string())) {
+    if is_fresh(host.worktrees.used(project, thread), clock()) {
+        return;
+    }
+    // It has a run: it is looked at another time.
+    let Some(_alone) = host.live.try_enter(thread) else { return };
+    // A run may have come and gone meanwhile.
+    if is_fresh(host.worktrees.used(project, thread), clock()) {
         return;
     }
     let site = Site { project, directory: &settings.directory, options: &settings.place };
-    let _alone = host.live.line_up(thread).await;
     match host.worktrees.remove(site, thread).await {
-        Ok(None) => tracing::info!(%project, %thread, "its worktree was taken away"),
-        Ok(Some(stays)) => tracing::info!(%project, %thread, ?stays, "its worktree stays"),
+        Ok(None) => tracing::info!(%project, %thread, "its worktree or its mark was taken away"),
+        Ok(Some(stays)) => tracing::info!(%project, %thread, %stays, "its worktree stays"),
         Err(error) => tracing::warn!(%project, %thread, %error, "its worktree stays"),
     }
 }
 
-/// Whether something was written in the folder itself within the time that things are kept.
-fn is_fresh(folder: &Path) -> bool {
-    let Ok(written) = folder.metadata().and_then(|it| it.modified()) else { return true };
-    let since = written.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let age_ms = now_ms() - i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-    age_ms < i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX)
+fn clock() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(now_ms().unsigned_abs())
+}
+
+/// Whether a place was used within the time that things are kept. What nothing is known of is.
+fn is_fresh(used: Option<SystemTime>, now: SystemTime) -> bool {
+    let Some(used) = used else { return true };
+    // A clock that was put back makes everything fresh.
+    now.duration_since(used).is_ok_and(|age| age < KEEP) || now < used
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_as_long_as_things_are_kept_is_old() {
+        let now = clock();
+        assert!(is_fresh(None, now));
+        assert!(is_fresh(Some(now), now));
+        assert!(is_fresh(Some(now + KEEP), now));
+        assert!(is_fresh(Some(now - KEEP + Duration::from_secs(1)), now));
+        assert!(!is_fresh(Some(now - KEEP), now));
+    }
 }

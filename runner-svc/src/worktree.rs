@@ -23,7 +23,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use backon::ExponentialBuilder;
 use schemas::ids::{ProjectName, ThreadId};
@@ -32,7 +32,7 @@ use tokio::sync::Mutex;
 
 pub(crate) use fit::{CopyPath, FitError};
 pub(crate) use git::GitError;
-use git::{Git, Link};
+use git::{Git, Link, Repo};
 pub(crate) use place::PlaceError;
 use place::{Lock, Phase, Place};
 use process::Env;
@@ -79,15 +79,6 @@ pub(crate) enum Workplace {
         /// Why there is no worktree, until [`Worktrees::said`]. Goes on after "because".
         why: Option<String>,
     },
-}
-
-impl Workplace {
-    /// claude's directory.
-    pub(crate) fn path(&self) -> &Path {
-        match self {
-            Self::Worktree { path, .. } | Self::Directory { path, .. } => path,
-        }
-    }
 }
 
 /// Why a thread has no place to work. What was made so far is kept, and the next try goes on.
@@ -192,13 +183,50 @@ impl Worktrees {
     ) -> Result<Workplace, PrepareError> {
         let place = Place::new(&self.root, site.project, thread);
         if let Some(there) = settled(&place, site)? {
+            place.touch()?;
             return Ok(there);
         }
         let held = self.hold(site, &place, self.bounds.lock).await?;
         if let Some(there) = settled(&place, site)? {
+            place.touch()?;
             return Ok(there);
         }
         held.make().await
+    }
+
+    /// When a thread last came to its place; `None`: it has none.
+    pub(crate) fn used(&self, project: &ProjectName, thread: ThreadId) -> Option<SystemTime> {
+        Place::new(&self.root, project, thread).used()
+    }
+
+    /// Why new threads of a project work in its directory itself; `None`: each gets a worktree.
+    /// Changes nothing. The sentence goes on after "because".
+    ///
+    /// # Errors
+    ///
+    /// What git says.
+    pub(crate) async fn why_not(&self, directory: &Path) -> Result<Option<String>, PrepareError> {
+        let lock = Lock::on_nothing().map_err(PlaceError::disk(Path::new("/dev/null")))?;
+        let git = Git { env: &self.git_env, lock: &lock };
+        match self.repo(git, directory).await? {
+            Repo::Usable { .. } => Ok(None),
+            Repo::Unfit(why) => Ok(Some(why)),
+        }
+    }
+
+    /// What a project's directory is, for worktrees.
+    async fn repo(&self, git: Git<'_>, directory: &Path) -> Result<Repo, PrepareError> {
+        let real = fs::canonicalize(directory).map_err(PlaceError::disk(directory))?;
+        let repo = git.probe(&real).await?;
+        let Repo::Usable { .. } = repo else { return Ok(repo) };
+        // Before the first worktree its folder is not there.
+        let root = fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
+        let top = git.toplevel(&real).await?;
+        if root.starts_with(&top) && !git.ignores(&top, &root).await? {
+            let why = "the runner's state directory lies in it, where git would see the worktrees";
+            return Ok(Repo::Unfit(why.to_owned()));
+        }
+        Ok(repo)
     }
 
     /// Remembers that the thread was told why it works in the project's directory.

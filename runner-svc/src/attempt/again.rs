@@ -13,6 +13,7 @@ use schemas::streams::RunKey;
 
 use super::ask::{PAUSE_MAX, record};
 use super::{Left, Result, adopt_spool, find, report};
+use crate::directories::Seat;
 use crate::host::Host;
 use crate::spool::Spool;
 use crate::state;
@@ -22,7 +23,7 @@ const DISK: &str = "disk";
 
 /// Reports why an attempt was left, and goes on with it after trouble. Without a spool nothing was
 /// started, and the work is delivered again.
-pub(super) async fn left(host: &Arc<Host>, key: &RunKey, mut left: Left) {
+pub(super) async fn left(host: &Arc<Host>, key: &RunKey, mut left: Left, seat: &Seat) {
     let mut pauses = pauses();
     loop {
         report(&left);
@@ -30,7 +31,7 @@ pub(super) async fn left(host: &Arc<Host>, key: &RunKey, mut left: Left) {
             Left::Stopping | Left::TakenOver => return,
             Left::Trouble(_) => {}
         }
-        left = match go_on(host, key, &mut pauses).await {
+        left = match go_on(host, key, &mut pauses, seat).await {
             Ok(()) => return,
             Err(left) => left,
         };
@@ -41,11 +42,12 @@ async fn go_on(
     host: &Arc<Host>,
     key: &RunKey,
     pauses: &mut impl Iterator<Item = Duration>,
+    seat: &Seat,
 ) -> Result<()> {
     room(host, pauses).await?;
     let read = record(host, key).await?;
     match spool_of(host, read.as_ref().map(|(record, _)| record)) {
-        Some(spool) => adopt_spool(host, find(host, spool)?).await,
+        Some(spool) => adopt_spool(host, find(host, spool, seat.clone())?).await,
         None => Ok(()),
     }
 }

@@ -82,18 +82,7 @@ impl Held<'_> {
 
     /// What the project's directory is, for worktrees.
     async fn repo(&self) -> Result<Repo, PrepareError> {
-        let directory = self.site.directory;
-        let real = fs::canonicalize(directory).map_err(PlaceError::disk(directory))?;
-        let repo = self.git().probe(&real).await?;
-        let Repo::Usable { .. } = repo else { return Ok(repo) };
-        let root = &self.all.root;
-        let root = fs::canonicalize(root).map_err(PlaceError::disk(root))?;
-        let top = self.git().toplevel(&real).await?;
-        if root.starts_with(&top) && !self.git().ignores(&top, &root).await? {
-            let why = "the runner's state directory lies in it, where git would see the worktrees";
-            return Ok(Repo::Unfit(why.to_owned()));
-        }
-        Ok(repo)
+        self.all.repo(self.git(), self.site.directory).await
     }
 
     /// Everything. Whatever an earlier try left on the bench is used or cleared.

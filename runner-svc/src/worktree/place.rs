@@ -17,8 +17,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use platform::clock::now_ms;
 use schemas::ids::{ProjectName, ThreadId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -141,6 +142,20 @@ impl Place {
         read.map(Some).map_err(|source| PlaceError::BadMark { path, source })
     }
 
+    /// Notes that the place is used now: by its mark's time. Without a mark there is nothing to note.
+    pub(super) fn touch(&self) -> Result<(), PlaceError> {
+        let path = self.beside("json");
+        let now = UNIX_EPOCH + Duration::from_millis(now_ms().unsigned_abs());
+        let touched = File::open(&path).and_then(|mark| mark.set_modified(now));
+        gone(touched).map_err(PlaceError::disk(&path))
+    }
+
+    /// When it was last used, as far as the disk tells; `None`: nobody was ever there.
+    pub(super) fn used(&self) -> Option<SystemTime> {
+        let traces = [self.beside("json"), self.beside("lock"), self.path.clone()];
+        traces.iter().filter_map(|path| fs::metadata(path).ok()?.modified().ok()).max()
+    }
+
     /// Says how far it is. It stands on the disk when this returns.
     pub(super) fn mark(&self, phase: &Phase) -> Result<(), PlaceError> {
         let path = self.beside("json");
@@ -257,6 +272,11 @@ impl Lock {
     /// The lock as a child's stdin: an empty file.
     pub(super) fn for_child(&self) -> io::Result<Stdio> {
         self.0.try_clone().map(Stdio::from)
+    }
+
+    /// A lock on nothing, for questions that change nothing.
+    pub(super) fn on_nothing() -> io::Result<Self> {
+        File::open("/dev/null").map(Self)
     }
 }
 

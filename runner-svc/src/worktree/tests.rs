@@ -19,6 +19,14 @@ struct World {
     options: Options,
 }
 
+impl Workplace {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Worktree { path, .. } | Self::Directory { path, .. } => path,
+        }
+    }
+}
+
 const THREAD: u64 = 1_442_918_300_000_000_001;
 
 fn id(number: u64) -> ThreadId {

@@ -73,6 +73,7 @@ pub struct Builder {
     discord: discord_sim::Options,
     more_gateway: String,
     more_runner: String,
+    more_project: String,
     runner_env: Environment,
     claude_env: BTreeMap<String, String>,
     with_gateway: bool,
@@ -93,6 +94,7 @@ impl Default for Builder {
             discord: discord_sim::Options { rate_limits: false, ..Default::default() },
             more_gateway: String::new(),
             more_runner: String::new(),
+            more_project: String::new(),
             runner_env: Environment::new(),
             claude_env: BTreeMap::new(),
             with_gateway: true,
@@ -162,6 +164,11 @@ impl Builder {
     /// More of `runner.toml`, above its first table.
     pub fn runner_toml(self, more: &str) -> Self {
         Self { more_runner: more.to_owned(), ..self }
+    }
+
+    /// More of the project's table in `runner.toml`: `worktree = false`, `setup = "make"`.
+    pub fn project_toml(self, more: &str) -> Self {
+        Self { more_project: more.to_owned(), ..self }
     }
 
     /// A variable of the runner's environment.
@@ -259,6 +266,7 @@ impl Builder {
             people: self.people.toml(&people),
             directory: self.directory.clone().unwrap_or_else(|| folder.project()),
             tools: self.tools.clone(),
+            more_runner: self.more_project.clone(),
         };
         Ok(Settings {
             runner: "host".to_owned(),

@@ -36,11 +36,16 @@ pub fn repository(dir: &Path) -> Result<()> {
     plain(dir)?;
     git(dir, &["init", "--quiet", "--initial-branch=main"])?;
     git(dir, &["add", "."])?;
-    git(dir, &["commit", "--quiet", "--message=Add numbers"])
+    git(dir, &["commit", "--quiet", "--message=Add numbers"])?;
+    Ok(())
 }
 
-/// Runs git, whoever the user is and whatever they configured.
-fn git(dir: &Path, words: &[&str]) -> Result<()> {
+/// Runs git, whoever the user is and whatever they configured, and gives what it printed.
+///
+/// # Errors
+///
+/// When it fails.
+pub fn git(dir: &Path, words: &[&str]) -> Result<String> {
     let mut command = Command::new("git");
     for (name, _) in std::env::vars_os() {
         // A test run from a hook must not commit into the repository of the hook.
@@ -54,5 +59,5 @@ fn git(dir: &Path, words: &[&str]) -> Result<()> {
     let output = command.output().context("cannot start git")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "git {} failed: {}", words.join(" "), said.trim());
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -1,8 +1,11 @@
 //! One message of a person, and all that becomes of it in Discord.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, anyhow, bail};
 use discord_sim::{BOT_ID, ChannelId, Message, MessageId, View};
 
+use crate::builder::PROJECT;
 use crate::world::World;
 
 /// What the bot puts under a message that it took.
@@ -35,6 +38,12 @@ impl<'w> Question<'w> {
         } else {
             self.channel
         }
+    }
+
+    /// The worktree that its thread has, if it has one.
+    pub fn worktree(&self) -> PathBuf {
+        let all = self.world.folder().runner_state().join("worktrees").join(PROJECT);
+        all.join(self.thread().to_string())
     }
 
     /// Waits for 👀.

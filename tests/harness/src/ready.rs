@@ -43,7 +43,10 @@ pub(crate) async fn until_ready(service: &mut Service, health: SocketAddr) -> Re
 /// # Errors
 ///
 /// As for [`until_ready`].
-pub(crate) async fn until_settled(service: &mut Service, health: SocketAddr) -> Result<Vec<String>> {
+pub(crate) async fn until_settled(
+    service: &mut Service,
+    health: SocketAddr,
+) -> Result<Vec<String>> {
     until(service, || async {
         let (_, body) = get(health, "/readyz").await?;
         ensure!(!body.lines().any(|line| line.ends_with(": starting")), "{}", body.trim());

@@ -70,6 +70,8 @@ pub struct ProjectSettings {
     pub directory: PathBuf,
     /// What claude may use; `None`: the runner's default.
     pub tools: Option<Vec<String>>,
+    /// More of its table in `runner.toml`.
+    pub more_runner: String,
 }
 
 impl Settings {
@@ -131,6 +133,9 @@ impl Settings {
             if let Some(tools) = &project.tools {
                 lines.push(format!("allow = {}", list(tools)));
             }
+            if !project.more_runner.is_empty() {
+                lines.push(project.more_runner.clone());
+            }
         }
         lines.join("\n")
     }
@@ -176,6 +181,7 @@ mod tests {
                 people: "\"everyone\"".into(),
                 directory: "/src/app".into(),
                 tools: Some(vec!["Read".into()]),
+                more_runner: "worktree = false".into(),
             }],
             more_gateway: String::new(),
             more_runner: "odd = 1".into(),
@@ -189,7 +195,8 @@ mod tests {
             settings.runner_toml(Path::new("/f/state")),
             "name = \"host\"\nstate_dir = \"/f/state\"\nslots = 2\nodd = 1\n\
              [claude]\nprogram = \"/bin/claude\"\n\n[claude.env]\n\"A\" = \"say \\\"b\\\"\"\n\n\
-             [projects.app]\ndirectory = \"/src/app\"\nallow = [\"Read\"]"
+             [projects.app]\ndirectory = \"/src/app\"\nallow = [\"Read\"]\n\
+             worktree = false"
         );
     }
 }

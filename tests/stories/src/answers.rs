@@ -60,7 +60,7 @@ async fn a_tool_that_is_not_allowed_is_refused_and_named() -> Result<()> {
     let answer = question.answer().await?;
     assert!(answer.starts_with("I could not."), "{answer}");
     assert!(answer.contains("not allowed here: `Bash(touch made-by-claude)`"), "{answer}");
-    assert!(!world.folder().project().join("made-by-claude").exists());
+    assert!(!question.worktree().join("made-by-claude").exists());
     assert_eq!(question.mark().await?, "✅");
     Ok(())
 }
@@ -71,7 +71,7 @@ async fn a_project_allows_what_it_says() -> Result<()> {
     let touch = json!({"command": "touch made-by-claude", "description": "Make a file"});
     let question = world.say(&format!("[[tool Bash {touch}]] [[say It is there.]]"))?;
     assert_eq!(question.answer().await?, "It is there.");
-    assert!(world.folder().project().join("made-by-claude").exists());
+    assert!(question.worktree().join("made-by-claude").exists());
     Ok(())
 }
 

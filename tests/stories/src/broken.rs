@@ -93,7 +93,8 @@ async fn a_claude_that_died_is_started_again() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_is_gone_is_told() -> Result<()> {
-    let world = World::builder().content(Content::Plain).start().await?;
+    let plain = World::builder().content(Content::Plain).project_toml("worktree = false");
+    let world = plain.start().await?;
     let question = world.say("[[say here]]")?;
     assert_eq!(question.answer().await?, "here");
     fs::remove_dir_all(world.folder().project())?;

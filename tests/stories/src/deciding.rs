@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, anyhow};
 use harness::discord_sim::{InteractionId, MessageId};
-use harness::{Content, People, Question, World, project};
+use harness::{Builder, Content, People, Question, World, project};
 
 const STOP: &str = "⏹️";
 
@@ -42,8 +42,13 @@ async fn failed_and_mended(world: &World) -> Result<Question<'_>> {
     Ok(failed)
 }
 
+/// A world whose project is no repository, and says so: nobody is told why.
+fn plain_builder() -> Builder {
+    World::builder().content(Content::Plain).project_toml("worktree = false")
+}
+
 async fn plain_world() -> Result<World> {
-    World::builder().content(Content::Plain).start().await
+    plain_builder().start().await
 }
 
 /// Waits until the bot has said this in the thread of a question.
@@ -224,7 +229,7 @@ async fn what_is_discarded_is_not_tried_again() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_use_the_project_may_not_decide() -> Result<()> {
     let people = People::User("alice".into());
-    let world = World::builder().content(Content::Plain).people(people).start().await?;
+    let world = plain_builder().people(people).start().await?;
     let question = failed_and_mended(&world).await?;
     let discard = button(&world, question, "Discard")?;
     assert_eq!(press(&world, "bob", &discard).await?, "You may not decide this.");

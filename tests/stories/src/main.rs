@@ -35,3 +35,4 @@ mod unchanged;
 mod up;
 mod waiting;
 mod watching;
+mod worktrees;

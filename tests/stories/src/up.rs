@@ -76,7 +76,7 @@ fn ask_tells_why_there_is_no_answer() -> Result<()> {
 fn ask_works_in_the_directory_that_is_named() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let own = tempfile::tempdir()?;
-    project::plain(own.path())?;
+    project::repository(own.path())?;
     let question =
         "[[tool Bash {\"command\": \"ls\", \"description\": \"Look\"}]] [[say {result}]]";
     let directory = own.path().to_str().context("a path of text")?;

@@ -111,6 +111,7 @@ pub(crate) fn prepare(
             people: String::new(),
             directory: directory.clone(),
             tools: None,
+            more_runner: String::new(),
         },
         None => ProjectSettings {
             name: chosen.clone(),
@@ -118,6 +119,7 @@ pub(crate) fn prepare(
             people: people(settings.get(ALLOW))?,
             directory: directory.clone(),
             tools: None,
+            more_runner: String::new(),
         },
     };
     state.projects.insert(chosen, directory.clone());

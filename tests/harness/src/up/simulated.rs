@@ -77,6 +77,7 @@ pub(crate) async fn prepare(place: &Path, named: Option<PathBuf>) -> Result<Runn
         people: "\"everyone\"".to_owned(),
         directory: directory.clone(),
         tools: None,
+        more_runner: String::new(),
     });
     let settings = Settings {
         runner: "here".to_owned(),
