@@ -248,9 +248,9 @@ mod tests {
     }
 
     fn why_over(after: After) -> String {
-        match after {
-            After::Over(State::Ended { outcome: Outcome::Failed { why, .. }, .. }) => why,
-            other => panic!("not over: {other:?}"),
-        }
+        let After::Over(State::Ended { outcome: Outcome::Failed { why, .. }, .. }) = after else {
+            panic!("not over: {after:?}")
+        };
+        why
     }
 }

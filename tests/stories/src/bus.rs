@@ -1,6 +1,6 @@
 //! Faults of the bus: what it forgets, what it tells twice, and what an operator takes away by hand.
 //!
-//! A server that is away for longer than AckWait (60 s) delivers again what is at work. Here that is
+//! A server that is away for longer than `AckWait` (60 s) delivers again what is at work. Here that is
 //! shown with a consumer whose state is lost: what a runner hears is the same.
 
 use std::fs;

@@ -153,7 +153,9 @@ async fn power_fails(world: &World) -> Result<()> {
         if left.is_empty() {
             return Ok(());
         }
-        left.iter().for_each(|process| processes::kill(process.pid));
+        for process in left {
+            processes::kill(process.pid);
+        }
     }
 }
 

@@ -53,7 +53,8 @@ fn row(fault: &Fault, figure: impl Fn(&str) -> String) -> String {
 fn link(text: &str) -> String {
     match Test::parse(text) {
         Some(named) if named.krate == "stories" => {
-            let module = named.name.split("::").next().unwrap_or_default();
+            let module = named.name.rsplit_once("::").map_or("", |(module, _)| module);
+            let module = module.replace("::", "/");
             format!("[`{text}`](../tests/stories/src/{module}.rs)")
         }
         Some(_) | None => format!("`{text}`"),
