@@ -1,8 +1,8 @@
 //! What Discord is still owed: rows, written in the transaction that made them due.
 //!
-//! A row is named from its content, `(run, generation, part)` or `(thread, part)`, so writing it twice is writing it
-//! once, and its nonce is the same for ever. These are the values; the store keeps them and the
-//! poster carries them out.
+//! A row is named from its content, `(run, generation, part)` or `(thread, part)`, so writing it
+//! twice is writing it once, and its nonce is the same for ever. These are the values; the store
+//! keeps them and the poster carries them out.
 
 use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,10 @@
 //! One attempt, from its claim to its outcome: start or adopt, follow, finish.
 //!
 //! The order is what makes a death at any line harmless: the record by compare-and-set → the place to
-//! work in → the spool on disk → the keeper in tmux → … → the result in the spool → a long answer in FILES → the record
-//! with its outcome → the ack → claude's end → the spool swept. What stands on disk is looked at
-//! before anything is done again, so each step may be the last one before a `kill -9`.
+//! work in → the spool on disk → the keeper in tmux → … → the result in the spool → a long answer in
+//! FILES → the record with its outcome → the ack → claude's end → the spool swept. What stands on
+//! disk is looked at before anything is done again, so each step may be the last one before a
+//! `kill -9`.
 //!
 //! It never starts claude while an older one of its thread may live, and never acks before it wrote
 //! or read a terminal record. Leaving at shutdown leaves claude at work in its keeper.
