@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::ask::{cas, hints, stopped_by};
 use super::{Left, Refused, Work};
 use crate::config::Project;
+use crate::state;
 use crate::verdict;
 use crate::worktree::{Site, Workplace};
 
@@ -71,7 +72,12 @@ impl Work {
             return Err(Refused::Over(verdict::too_long(host.config.run_max)));
         };
         prepared.map_err(|error| {
-            let why = format!("{:#}", anyhow::Error::new(error));
+            let error = anyhow::Error::new(error);
+            // Whatever git says then, it is the disk's trouble: it is tried again when there is room.
+            if tokio::task::block_in_place(|| state::probe(&host.config.state_dir)).is_err() {
+                return Refused::Left(Left::Trouble(error));
+            }
+            let why = format!("{error:#}");
             Refused::Never(format!("there is no worktree on {}: {why}", host.config.name))
         })
     }

@@ -124,7 +124,8 @@ async fn a_copy_is_refused_also_while_the_first_is_away() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_can_be_given_to_a_new_state_directory() -> Result<()> {
-    let world = World::start().await?;
+    // A branch that is checked out in the old one is not taken from it.
+    let world = World::builder().project_toml("worktree = false").start().await?;
     let first = world.say("[[say first]]")?;
     assert_eq!(first.answer().await?, "first");
     world.is_quiet().await?;
