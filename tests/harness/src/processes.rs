@@ -83,7 +83,8 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
     let _ = pid.map(|pid| kill_process(pid, signal));
 }
 
-/// Waits until `holds`; `false` when `within` is over. Blocks the thread.
+/// Waits until `holds`; `false` when `within` is over. Blocks the thread, and looks again and again:
+/// of the processes of others nothing tells.
 pub fn wait_until(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let since = Instant::now();
     loop {

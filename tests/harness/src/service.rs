@@ -9,14 +9,13 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// How often an end is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+use crate::processes::wait_until;
+
 /// How many lines of a log are shown when something went wrong.
 const TAIL_LINES: usize = 40;
 
@@ -169,16 +168,12 @@ impl Service {
 
     /// Waits for its end; `None` when it is still there after `within`. Blocks the thread.
     pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
-        let since = Instant::now();
-        loop {
-            if let Some(status) = self.ended() {
-                return Some(status);
-            }
-            if self.child.is_none() || within <= since.elapsed() {
-                return None;
-            }
-            thread::sleep(LOOK_EVERY);
-        }
+        let mut status = None;
+        wait_until(within, || {
+            status = self.ended();
+            status.is_some() || self.child.is_none()
+        });
+        status
     }
 
     /// The end of what it printed, with a headline.

@@ -6,30 +6,14 @@
 use std::fs;
 
 use anyhow::Result;
-use harness::{Part, Question, World, copy_folder};
+use harness::{Part, World, copy_folder};
 use serde_json::{Value, json};
 
-const SCRIPT: &str = "[[think hm]] [[wait go]] [[say the answer]]";
+use crate::scene::{claudes_for_the_answer, in_the_middle};
+
 /// Where nats-server keeps what it delivered, in its store.
 const CONSUMER_STATE: &str = "jetstream/$G/streams/WORK/obs/runner-host/o.dat";
 const CONSUMER: &str = "WORK.runner-host";
-
-async fn in_the_middle(world: &World) -> Result<Question<'_>> {
-    let question = world.say(SCRIPT)?;
-    world.reached("go").await?;
-    Ok(question)
-}
-
-/// The answer comes once; a second answer behind it proves that no more is to come. Returns how
-/// often claude was started for the first.
-async fn is_answered_once(world: &World, question: Question<'_>) -> Result<usize> {
-    assert_eq!(question.mark().await?, "✅");
-    let begun = world.ledger().count("begin");
-    let follow_up = question.follow_up("[[say the second]]").await?;
-    assert_eq!(follow_up.mark().await?, "✅");
-    assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
-    Ok(begun)
-}
 
 fn messages(state: &Value) -> u64 {
     state["messages"].as_u64().unwrap_or(u64::MAX)
@@ -55,7 +39,7 @@ async fn a_consumer_that_was_deleted_is_named_and_its_return_is_enough() -> Resu
     assert_eq!(queued.answer().await?, "the queued");
     world.runner_page_is("/readyz", "that all is well", |(status, _)| status == 200).await?;
     world.release("go")?;
-    assert_eq!(is_answered_once(&world, running).await?, 2, "one for each question");
+    assert_eq!(claudes_for_the_answer(&world, running).await?, 2, "one for each question");
     Ok(())
 }
 
@@ -71,7 +55,7 @@ async fn a_feed_that_was_deleted_is_named_and_its_return_is_enough() -> Result<(
     world.provision().await?;
     world.gateway_page_is("/readyz", "that all is well", |(status, _)| status == 200).await?;
     world.release("go")?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -84,7 +68,7 @@ async fn work_that_comes_again_with_count_one_starts_no_second_claude() -> Resul
     world.start_nats().await?;
     world.consumer_is(|info| 1 <= delivered(info)).await?;
     world.release("go")?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     world.stream_is("WORK", |state| messages(state) == 0).await
 }
 
@@ -102,7 +86,7 @@ async fn a_second_copy_of_answered_work_is_only_taken_away() -> Result<()> {
     world.start_nats().await?;
     world.store(&stored[0]).await?;
     world.stream_is("WORK", |state| messages(state) == 0).await?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -114,7 +98,7 @@ async fn work_that_was_purged_while_it_waited_is_published_again() -> Result<()>
     world.stream_is("WORK", |state| messages(state) == 1).await?;
     world.jetstream("STREAM.PURGE.WORK", &Value::Null).await?;
     world.start_runner().await?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -124,7 +108,7 @@ async fn work_that_was_purged_while_it_was_done_is_answered() -> Result<()> {
     let question = in_the_middle(&world).await?;
     world.jetstream("STREAM.PURGE.WORK", &Value::Null).await?;
     world.release("go")?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -134,7 +118,7 @@ async fn records_that_were_purged_while_claude_works_are_written_again() -> Resu
     let question = in_the_middle(&world).await?;
     world.jetstream("STREAM.PURGE.KV_RUNS", &Value::Null).await?;
     world.release("go")?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -147,7 +131,7 @@ async fn a_record_that_was_deleted_while_claude_works_is_written_again() -> Resu
     let purge = json!({ "filter": run.subject });
     world.jetstream("STREAM.PURGE.KV_RUNS", &purge).await?;
     world.release("go")?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -159,7 +143,7 @@ async fn records_that_were_purged_while_the_runner_is_away_are_written_again() -
     world.jetstream("STREAM.PURGE.KV_RUNS", &Value::Null).await?;
     world.start_runner().await?;
     world.release("go")?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -205,7 +189,7 @@ async fn a_bus_that_is_put_back_to_before_a_run_costs_no_answer() -> Result<()> 
     fs::rename(&kept, &store)?;
     world.start_nats().await?;
     world.release("go")?;
-    assert_eq!(is_answered_once(&world, question).await?, 2, "one for each question");
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 2, "one for each question");
     assert_eq!(before.said_in_thread()?, ["before"]);
     Ok(())
 }
@@ -219,6 +203,6 @@ async fn a_bus_that_stands_still_for_a_while_costs_no_answer() -> Result<()> {
     world.notes("the result", |ledger| ledger.count("result") == 1).await?;
     world.logs("runner-svc", "trying again").await?;
     world.thaw(Part::Nats).await?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }

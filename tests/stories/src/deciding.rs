@@ -7,13 +7,9 @@ use anyhow::{Context as _, Result, anyhow};
 use harness::discord_sim::{InteractionId, MessageId};
 use harness::{Builder, Content, People, Question, World, project};
 
-const STOP: &str = "⏹️";
+use crate::scene::in_the_middle;
 
-async fn in_the_middle(world: &World) -> Result<Question<'_>> {
-    let question = world.say("[[think hm]] [[wait go]] [[say the answer]]")?;
-    world.reached("go").await?;
-    Ok(question)
-}
+const STOP: &str = "⏹️";
 
 /// An order in the thread of a question, and what its author is told.
 pub(crate) async fn order(question: Question<'_>, word: &str) -> Result<String> {

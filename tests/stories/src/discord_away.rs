@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use harness::discord_sim::{FaultKind, FaultRule};
-use harness::{Builder, Question, World};
+use harness::{Builder, World};
+
+use crate::scene::{in_the_middle, is_answered_once};
 
 /// The route by which all is posted.
 const POSTS: &str = "/channels/{id}/messages";
@@ -26,21 +28,6 @@ fn trouble(world: &World, times: u32, kind: FaultKind) {
 fn tries(world: &World) -> u64 {
     let of = |method: &str| world.discord().requests_of(&format!("{method} {POSTS}"));
     of("POST") + of("GET")
-}
-
-async fn in_the_middle(world: &World) -> Result<Question<'_>> {
-    let question = world.say("[[think hm]] [[wait go]] [[say the answer]]")?;
-    world.reached("go").await?;
-    Ok(question)
-}
-
-/// The answer comes once; a second answer behind it proves that no more is to come.
-async fn is_answered_once(question: Question<'_>) -> Result<()> {
-    assert_eq!(question.answer().await?, "the answer");
-    let follow_up = question.follow_up("[[say the second]]").await?;
-    assert_eq!(follow_up.answer().await?, "the second");
-    assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
-    Ok(())
 }
 
 async fn is_answered_once_despite(times: u32, kind: FaultKind) -> Result<()> {

@@ -1,28 +1,12 @@
 //! A disk is full: nothing is lost, it is said which one, and room is enough to go on.
 
 use anyhow::Result;
-use harness::{Question, World};
+use harness::World;
 
-const SCRIPT: &str = "[[think hm]] [[wait go]] [[say the answer]]";
+use crate::scene::{claudes_for_the_answer, in_the_middle};
+
 /// Room for a few runs.
 const MEGABYTES: u32 = 3;
-
-async fn in_the_middle(world: &World) -> Result<Question<'_>> {
-    let question = world.say(SCRIPT)?;
-    world.reached("go").await?;
-    Ok(question)
-}
-
-/// The answer comes once; a second answer behind it proves that no more is to come. Returns how
-/// often claude was started for the first.
-async fn is_answered_once(world: &World, question: Question<'_>) -> Result<usize> {
-    assert_eq!(question.mark().await?, "✅");
-    let begun = world.ledger().count("begin");
-    let follow_up = question.follow_up("[[say the second]]").await?;
-    assert_eq!(follow_up.mark().await?, "✅");
-    assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
-    Ok(begun)
-}
 
 async fn disk_is_named(world: &World) -> Result<()> {
     let dir = world.folder().runner_state().display().to_string();
@@ -47,7 +31,7 @@ async fn a_run_that_ends_while_the_runners_disk_is_full_is_answered_when_there_i
     world.release("go")?;
     disk_is_named(&world).await?;
     disk.empty()?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     all_is_well(&world).await
 }
 
@@ -63,7 +47,7 @@ async fn a_run_that_begins_while_the_runners_disk_is_full_is_answered_when_there
     let question = world.say("[[say the answer]]")?;
     disk_is_named(&world).await?;
     disk.empty()?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     all_is_well(&world).await
 }
 
@@ -82,7 +66,7 @@ async fn what_claude_says_while_the_runners_disk_is_full_is_kept() -> Result<()>
     world.kill_runner().await?;
     disk.empty()?;
     world.start_runner().await?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -100,7 +84,7 @@ async fn a_message_that_came_while_the_gateways_disk_was_full_is_answered() -> R
     let question = world.say("[[say the answer]]")?;
     world.logs("gateway-svc", "will be read again").await?;
     disk.empty()?;
-    assert_eq!(is_answered_once(&world, question).await?, 2, "one for each question");
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 2, "one for each question");
     Ok(())
 }
 
@@ -123,6 +107,6 @@ async fn a_run_that_ends_while_the_disk_of_the_bus_is_full_is_answered_when_ther
     // A server whose disk failed takes nothing more until it is started again.
     world.kill_nats().await?;
     world.start_nats().await?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }

@@ -3,13 +3,7 @@
 use anyhow::{Context as _, Result};
 use harness::{Part, Question, World, processes};
 
-const SCRIPT: &str = "[[think hm]] [[wait go]] [[say the answer]]";
-
-async fn in_the_middle(world: &World) -> Result<Question<'_>> {
-    let question = world.say(SCRIPT)?;
-    world.reached("go").await?;
-    Ok(question)
-}
+use crate::scene::in_the_middle;
 
 /// The answer comes once, after these lines; a second answer behind it proves that no more is to
 /// come. Returns how often claude was started for the first.

@@ -2,15 +2,9 @@
 //! or ends. The answer comes, and comes once.
 
 use anyhow::Result;
-use harness::{Question, World, processes};
+use harness::{World, processes};
 
-const SCRIPT: &str = "[[think hm]] [[wait go]] [[say the answer]]";
-
-async fn in_the_middle(world: &World) -> Result<Question<'_>> {
-    let question = world.say(SCRIPT)?;
-    world.reached("go").await?;
-    Ok(question)
-}
+use crate::scene::{at_the_end, in_the_middle, is_answered_once};
 
 /// Kills every process below this world whose command line begins so, and says how many there were.
 async fn kill_all(world: &World, beginning: &str) -> usize {
@@ -22,15 +16,6 @@ async fn kill_all(world: &World, beginning: &str) -> usize {
 async fn kill_claude(world: &World) -> Result<()> {
     let claude = harness::built("claude-sim")?.display().to_string();
     assert_ne!(kill_all(world, &claude).await, 0, "no claude was there");
-    Ok(())
-}
-
-/// The answer comes once; a second answer behind it proves that no more is to come.
-async fn is_answered_once(question: Question<'_>) -> Result<()> {
-    assert_eq!(question.answer().await?, "the answer");
-    let follow_up = question.follow_up("[[say the second]]").await?;
-    assert_eq!(follow_up.answer().await?, "the second");
-    assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
     Ok(())
 }
 
@@ -135,14 +120,6 @@ async fn a_run_survives_that_everything_is_killed() -> Result<()> {
     assert_eq!(queued.answer().await?, "the answer\nthe queued");
     assert_eq!(question.said_in_thread()?, ["the answer", "the queued"]);
     Ok(())
-}
-
-/// Claude has just said its result; what becomes of it is not decided yet.
-async fn at_the_end(world: &World) -> Result<Question<'_>> {
-    let question = in_the_middle(world).await?;
-    world.release("go")?;
-    world.notes("the result", |ledger| ledger.count("result") == 1).await?;
-    Ok(question)
 }
 
 #[tokio::test(flavor = "multi_thread")]

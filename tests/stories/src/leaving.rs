@@ -6,28 +6,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use harness::discord_sim::{FaultKind, FaultRule};
-use harness::{Part, Question, World};
+use harness::{Part, World};
 
-const SCRIPT: &str = "[[think hm]] [[wait go]] [[say the answer]]";
+use crate::scene::{claudes_for_the_answer, in_the_middle};
+
 /// Longer than any test takes.
 const FOR_EVER: Duration = Duration::from_secs(3600);
-
-async fn in_the_middle(world: &World) -> Result<Question<'_>> {
-    let question = world.say(SCRIPT)?;
-    world.reached("go").await?;
-    Ok(question)
-}
-
-/// The answer comes once; a second answer behind it proves that no more is to come. Returns how
-/// often claude was started for the first.
-async fn is_answered_once(world: &World, question: Question<'_>) -> Result<usize> {
-    assert_eq!(question.mark().await?, "✅");
-    let begun = world.ledger().count("begin");
-    let follow_up = question.follow_up("[[say the second]]").await?;
-    assert_eq!(follow_up.mark().await?, "✅");
-    assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
-    Ok(begun)
-}
 
 /// It ended as one that was told to: by itself, or because its time was over.
 fn ended_as_told(status: ExitStatus) {
@@ -54,7 +38,7 @@ async fn a_runner_ends_while_the_bus_stands_still_in_mid_run() -> Result<()> {
     world.thaw(Part::Nats).await?;
     world.start_runner().await?;
     world.release("go")?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -69,7 +53,7 @@ async fn a_runner_ends_while_the_bus_stands_still_and_a_run_is_finished() -> Res
     ended_as_told(world.has_ended(Part::Runner).await?);
     world.thaw(Part::Nats).await?;
     world.start_runner().await?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -85,7 +69,7 @@ async fn a_runner_ends_while_a_run_is_prepared() -> Result<()> {
     world.ask_to_end(Part::Runner).await?;
     ended_as_told(world.has_ended(Part::Runner).await?);
     world.start_runner().await?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -99,7 +83,7 @@ async fn a_gateway_ends_while_the_bus_stands_still() -> Result<()> {
     world.thaw(Part::Nats).await?;
     world.release("go")?;
     world.start_gateway().await?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -114,7 +98,7 @@ async fn a_gateway_ends_while_discord_hangs_and_an_answer_is_posted() -> Result<
     ended_as_told(world.has_ended(Part::Gateway).await?);
     world.discord().clear_faults();
     world.start_gateway().await?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -135,7 +119,7 @@ async fn a_second_sigterm_ends_a_service_at_once() -> Result<()> {
     world.thaw(Part::Nats).await?;
     world.discord().clear_faults();
     world.start_gateway().await?;
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }
 
@@ -180,6 +164,6 @@ async fn a_keeper_that_stands_still_costs_no_answer() -> Result<()> {
     world.stop_runner().await?;
     world.start_runner().await?;
     harness::processes::thaw(keepers[0]);
-    assert_eq!(is_answered_once(&world, question).await?, 1);
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
     Ok(())
 }

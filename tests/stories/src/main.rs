@@ -28,6 +28,7 @@ mod refused;
 mod replay;
 mod restarts;
 mod same_events;
+mod scene;
 mod secrets;
 mod seed;
 mod shut_out;

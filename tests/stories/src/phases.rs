@@ -6,17 +6,13 @@ use anyhow::Result;
 use harness::discord_sim::{FaultKind, FaultRule};
 use harness::{Question, World, processes};
 
+use crate::scene::{at_the_end, in_the_middle};
+
 /// The route by which all is posted.
 const POSTS: &str = "/channels/{id}/messages";
 
 /// More requests than a story ever makes.
 const ALL: u32 = 10_000;
-
-async fn in_the_middle(world: &World) -> Result<Question<'_>> {
-    let question = world.say("[[think hm]] [[wait go]] [[say the answer]]")?;
-    world.reached("go").await?;
-    Ok(question)
-}
 
 /// One run is at work, and a second question waits behind it.
 async fn with_a_queue(world: &World) -> Result<[Question<'_>; 2]> {
@@ -30,14 +26,6 @@ async fn both_are_answered([first, second]: [Question<'_>; 2]) -> Result<()> {
     assert_eq!(second.answer().await?, "the answer\nthe queued");
     assert_eq!(first.said_in_thread()?, ["the answer", "the queued"]);
     Ok(())
-}
-
-/// Claude has just said its result; what becomes of it is not decided yet.
-async fn at_the_end(world: &World) -> Result<Question<'_>> {
-    let question = in_the_middle(world).await?;
-    world.release("go")?;
-    world.notes("the result", |ledger| ledger.count("result") == 1).await?;
-    Ok(question)
 }
 
 /// The answer is due in Discord, and Discord takes no post.

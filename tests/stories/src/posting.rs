@@ -7,6 +7,8 @@ use harness::anthropic_sim::script::big_text;
 use harness::discord_sim::{FaultKind, FaultRule, Message};
 use harness::{Question, World};
 
+use crate::scene::is_answered_once;
+
 /// The route by which all is posted.
 const POSTS: &str = "/channels/{id}/messages";
 
@@ -15,15 +17,6 @@ const ALL: u32 = 10_000;
 
 fn trouble(world: &World, times: u32, kind: FaultKind) {
     world.discord().fault(FaultRule::once("POST", POSTS, kind).times(times));
-}
-
-/// The answer comes once; a second answer behind it proves that no more is to come.
-async fn is_answered_once(question: Question<'_>) -> Result<()> {
-    assert_eq!(question.answer().await?, "the answer");
-    let follow_up = question.follow_up("[[say the second]]").await?;
-    assert_eq!(follow_up.answer().await?, "the second");
-    assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
-    Ok(())
 }
 
 async fn is_answered_once_despite(times: u32, kind: FaultKind) -> Result<()> {

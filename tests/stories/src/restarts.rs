@@ -4,12 +4,7 @@ use anyhow::Result;
 use harness::discord_sim::{FaultKind, FaultRule};
 use harness::{Question, World, processes};
 
-/// Claude is in the middle of the run.
-async fn in_the_middle(world: &World) -> Result<Question<'_>> {
-    let question = world.say("[[think hm]] [[wait go]] [[say the answer]]")?;
-    world.reached("go").await?;
-    Ok(question)
-}
+use crate::scene::in_the_middle;
 
 /// The answer comes once, from the claude that was begun; a second answer behind it proves that no
 /// more is to come.

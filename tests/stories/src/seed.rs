@@ -6,28 +6,15 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Result, anyhow};
 use harness::discord_sim::{FaultKind, FaultRule, MessageKind};
-use harness::{People, Question, World};
+use harness::{People, World};
+
+use crate::scene::{in_the_middle, is_answered_once};
 
 /// The route by which all is posted.
 const POSTS: &str = "/channels/{id}/messages";
 
 /// More requests than a story ever makes.
 const ALL: u32 = 10_000;
-
-async fn in_the_middle(world: &World) -> Result<Question<'_>> {
-    let question = world.say("[[think hm]] [[wait go]] [[say the answer]]")?;
-    world.reached("go").await?;
-    Ok(question)
-}
-
-/// The answer comes once; a second answer behind it proves that no more is to come.
-async fn is_answered_once(question: Question<'_>) -> Result<()> {
-    assert_eq!(question.answer().await?, "the answer");
-    let follow_up = question.follow_up("[[say the second]]").await?;
-    assert_eq!(follow_up.answer().await?, "the second");
-    assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
-    Ok(())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_due_at_a_start_waits_for_the_end_of_an_outage() -> Result<()> {

@@ -5,6 +5,8 @@ use anyhow::{Result, anyhow};
 use harness::discord_sim::{ApiError, FaultKind, FaultRule, Permissions};
 use harness::{Builder, Question, World};
 
+use crate::scene::is_answered_once;
+
 /// Somebody who has to give a right first is soon noticed.
 fn quick() -> Builder {
     World::builder().gateway_toml("[posting]\nparked_pause_s = 1\n")
@@ -19,15 +21,6 @@ async fn in_the_middle(world: &World) -> Result<Question<'_>> {
 
 fn done(act: Result<(), ApiError>) -> Result<()> {
     act.map_err(|error| anyhow!("Discord refuses: {error:?}"))
-}
-
-/// The answer comes once; a second answer behind it proves that no more is to come.
-async fn is_answered_once(question: Question<'_>) -> Result<()> {
-    assert_eq!(question.answer().await?, "the answer");
-    let follow_up = question.follow_up("[[say the second]]").await?;
-    assert_eq!(follow_up.answer().await?, "the second");
-    assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
-    Ok(())
 }
 
 /// What doctor says, and whether it is content.
