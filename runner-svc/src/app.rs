@@ -249,6 +249,8 @@ async fn presence(host: Arc<Host>, name: Name) -> anyhow::Result<()> {
             slots: host.config.slots,
             busy: u16::try_from(host.live.count()).unwrap_or(u16::MAX),
             draining: false,
+            shared: Vec::new(),
+            labels: Vec::new(),
         };
         if let Err(error) = host.bus.show(&presence).await {
             tracing::debug!(%error, "presence was not shown");

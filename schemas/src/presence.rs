@@ -29,6 +29,12 @@ pub struct Presence {
     /// Whether it takes no new work.
     #[serde(default)]
     pub draining: bool,
+    /// Those of [`Self::projects`] that it shares with other runners; the others are its alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<ProjectName>,
+    /// What its host has, in the operator's own words: what a project may require.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 impl Presence {

@@ -47,6 +47,12 @@ pub const LOSSES_MAX: u32 = 20;
 pub const BOUNDS: Bounds = Bounds { deaths: ATTEMPTS_MAX, losses: LOSSES_MAX };
 /// How long claude has between SIGTERM and SIGKILL.
 pub const KILL_GRACE: Duration = Duration::from_secs(10);
+/// When the keeper of a shared project's run stops claude: so long after the start of the last
+/// renewal that succeeded. Three times [`RENEW`], as [`ACK_WAIT`].
+pub const FENCE: Duration = Duration::from_secs(60);
+/// When another runner takes a shared project's run over: so long after its record last changed.
+/// More than [`FENCE`] and [`KILL_GRACE`] together, so that the claude of before is gone.
+pub const TAKEOVER: Duration = Duration::from_secs(90);
 
 /// Runs that one runner may hold unacknowledged. Large: a run that waits for a person or for its
 /// owner's return must never keep another from being delivered.
@@ -155,6 +161,16 @@ pub fn runner_consumer(runner: &RunnerId) -> ConsumerSpec {
         stream: WORK.into(),
         name: format!("runner-{runner}"),
         filter: format!("work.*.at.{runner}.>"),
+        last_per_subject: false,
+    }
+}
+
+/// The consumer that the runners of a shared project have in common: the work that any may do.
+pub fn project_consumer(project: &ProjectName) -> ConsumerSpec {
+    ConsumerSpec {
+        stream: WORK.into(),
+        name: format!("project-{project}"),
+        filter: format!("work.{project}.any.>"),
         last_per_subject: false,
     }
 }
@@ -312,8 +328,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_over_was_fenced_before() {
+        assert!(FENCE + KILL_GRACE < TAKEOVER);
+    }
+
+    #[test]
     fn two_lost_signs_of_life_cost_nothing() {
         assert!(RENEW * 3 <= ACK_WAIT);
+        assert!(RENEW * 3 <= FENCE);
         assert!(PRESENCE_EVERY * 3 <= PRESENCE_AGE);
     }
 }

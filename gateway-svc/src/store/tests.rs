@@ -358,6 +358,8 @@ fn presence(name: &str) -> Presence {
         slots: 1,
         busy: 0,
         draining: false,
+        shared: Vec::new(),
+        labels: Vec::new(),
     }
 }
 
