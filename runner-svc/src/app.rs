@@ -29,6 +29,7 @@ use crate::directories::{Directories, Seat};
 use crate::doctor;
 use crate::host::Host;
 use crate::identity::{self, Name, NotOurs};
+use crate::intent::Intents;
 use crate::live::Live;
 use crate::spool::{self, Watcher};
 use crate::state::StateDir;
@@ -108,6 +109,7 @@ async fn work(
         watcher: Watcher::new()?,
         spools: state.spools.clone(),
         worktrees: Worktrees::new(&config.state_dir, &env),
+        intents: Intents::new(&config.state_dir),
         live: Live::default(),
         directories: Directories::default(),
         env,
@@ -123,6 +125,9 @@ async fn work(
         let found = attempt::find(&host, spool, Seat::new(slot))
             .with_context(|| format!("cannot take up the spool {name}"))?;
         attempts.spawn(attempt::adopt(Arc::clone(&host), found));
+    }
+    for unbegun in attempt::unbegun(&host) {
+        attempts.spawn(attempt::begin(Arc::clone(&host), unbegun, Arc::clone(&slots)));
     }
     readiness.ready("adoption");
     let looking = {

@@ -14,6 +14,7 @@ mod ask;
 mod ending;
 mod follow;
 mod place;
+mod unbegun;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,7 @@ use crate::verdict::{self, After, failed};
 use ask::{cas, patiently, record, stopped_by};
 use ending::{end, stop, sweep};
 use follow::{Follow, Followed};
+pub(crate) use unbegun::{begin, unbegun};
 
 /// The pause before the second attempt; each later one waits that much longer. The longest, after
 /// as many as there may be, is well within the time in which a sign of life is awaited.
@@ -198,7 +200,7 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery, seat: Sea
     }
     host.pause(PAUSE_AGAIN * (toll.attempt.0 - 1)).await?;
     crash::point("claim.fetched");
-    work.revision = cas(host, &key, &work.held.record, revision).await?;
+    work.revision = unbegun::write(host, &work.held, revision).await?;
     crash::point("claim.written");
     work.start().await
 }
@@ -305,6 +307,7 @@ impl Work {
         let make = || Spool::create(&self.host.spools, &owner, &spec, &[(HELD, &held)]);
         let spool = on_disk(make)?;
         crash::point("claim.spooled");
+        self.host.intents.forget(&self.held.request.run);
         self.open(&spool).await?;
         Ok(spool)
     }
@@ -438,6 +441,7 @@ impl Work {
         crash::point("again.written");
         self.held.prompt = self.held.prompt.after(&self.held.request.run, &next, echoed);
         self.held.record = next;
+        tokio::task::block_in_place(|| self.host.intents.remember(&self.held));
         sweep(&self.host, dead).await?;
         crash::point("again.swept");
         if let Some(by) = stopped_by(&self.host, &self.held).await? {
@@ -468,6 +472,7 @@ impl Work {
         self.revision = cas(&self.host, &self.held.key(), &record, self.revision).await?;
         crash::point("finish.written");
         self.held.record = record;
+        self.host.intents.forget(&self.held.request.run);
         self.noticed();
         self.delivery = last(&mut self.again).or(self.delivery.take());
         if let Some(delivery) = &self.delivery {

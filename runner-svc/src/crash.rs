@@ -9,6 +9,7 @@ pub(crate) use platform::crash::point;
 pub(crate) const POINTS: &[&str] = &[
     // Rule 4: a run is claimed, and claude started.
     "claim.fetched",
+    "claim.noted",
     "claim.written",
     "spool.made",
     "claim.spooled",

@@ -21,6 +21,7 @@ use crate::command::transcript;
 use crate::command::{Session, Settings, passed, spec};
 use crate::config::{Config, Project};
 use crate::directories::Directories;
+use crate::intent::Intents;
 use crate::live::Live;
 use crate::spool::{Spec, Subscription, Watcher};
 use crate::tmux::Tmux;
@@ -46,6 +47,8 @@ pub(crate) struct Host {
     pub(crate) spools: PathBuf,
     /// The runner's own environment, of which claude gets a part.
     pub(crate) env: BTreeMap<OsString, OsString>,
+    /// What was claimed and has no spool yet.
+    pub(crate) intents: Intents,
     /// Where threads work that have a worktree of their own.
     pub(crate) worktrees: Worktrees,
     /// What is at work.

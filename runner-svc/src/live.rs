@@ -62,6 +62,12 @@ impl Live {
         receiver
     }
 
+    /// Whether a generation of a run is at work here.
+    pub(crate) fn holds(&self, run: &RunId, generation: Generation) -> bool {
+        let runs = lock(&self.runs);
+        runs.get(&(run.clone(), generation)).is_some_and(|attempt| !attempt.is_closed())
+    }
+
     /// Takes the next place in the thread's line, at once. The turn comes when all who were there
     /// before are gone; its guard is to be kept until claude is gone.
     pub(crate) fn line_up(&self, thread: ThreadId) -> Turn {

@@ -17,6 +17,7 @@ mod doctor;
 mod held;
 mod host;
 mod identity;
+mod intent;
 mod keeper;
 mod live;
 mod spool;

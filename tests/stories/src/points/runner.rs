@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use harness::{Question, World, processes};
 
 use super::{AT_WORK, LONG, is_answered_once, is_whole, nothing_more_comes};
+use crate::scene::claudes_for_the_answer;
 
 /// The runner dies at these points, one life after the other; its last life goes on. Whatever was
 /// not acknowledged is delivered again as soon as the runner is back.
@@ -65,12 +66,36 @@ async fn a_point_that_is_not_there_refuses_the_start() -> Result<()> {
 // Rule 4: claiming.
 an_answer_survives! {
     an_answer_survives_a_death_before_the_run_is_claimed: "claim.fetched";
+    an_answer_survives_a_death_after_the_claim_is_remembered: "claim.noted";
     an_answer_survives_a_death_after_the_record_is_written: "claim.written";
     an_answer_survives_a_death_with_half_a_spool: "spool.made";
     an_answer_survives_a_death_after_the_spool_is_made: "claim.spooled";
     an_answer_survives_a_death_after_the_line_is_put: "claim.told";
     an_answer_survives_a_death_after_tmux_was_started: "claim.started";
     an_answer_survives_a_death_before_the_record_says_running: "follow.seen";
+}
+
+/// Nothing but its own state directory tells the runner what it had claimed, and it is the same
+/// attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_claimed_is_begun_without_another_delivery() -> Result<()> {
+    let world = world_without_runner().await?;
+    let question = world.say("[[say the answer]]")?;
+    for point in ["claim.written", "spool.made"] {
+        world.start_runner_to_die_at(point).await?;
+        world.runner_dies().await?;
+    }
+    world.start_runner().await?;
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
+    let records = world.stored("KV_RUNS").await?;
+    let attempts: Vec<u64> = records.iter().filter_map(attempt).collect();
+    assert_eq!(attempts, [1, 1], "{records:?}");
+    Ok(())
+}
+
+/// Which attempt a record tells of.
+fn attempt(record: &harness::Stored) -> Option<u64> {
+    serde_json::from_str::<serde_json::Value>(&record.text).ok()?["attempt"].as_u64()
 }
 
 // Rule 8: finishing.
@@ -87,7 +112,7 @@ an_answer_survives! {
 
 // The same place twice.
 an_answer_survives! {
-    an_answer_survives_two_deaths_after_the_record_is_written: "claim.written", "claim.written";
+    an_answer_survives_two_deaths_before_there_is_a_spool: "claim.written", "spool.made";
     an_answer_survives_two_deaths_before_the_result_is_on_disk: "finish.seen", "finish.seen";
 }
 
