@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::bus::Delivery;
-use crate::claims::{Claim, Cut, Toll, decide};
+use crate::claims::{self, Claim, Cut, Toll, decide};
 use crate::crash;
 use crate::directories::{Seat, Slot};
 use crate::held::{Ended, HELD, Held, Prompt, RESULT};
@@ -175,7 +175,7 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery, seat: Sea
     let (toll, end) = match decide(&request, read.as_ref(), host.state_id) {
         Claim::Take(toll) => (toll, None),
         Claim::GiveUp(toll) => (toll, Some(verdict::lost(toll.losses(), &host.config.name))),
-        Claim::Carry => (Toll::FIRST, read.map(|record| record.state)),
+        Claim::Carry => (Toll::FIRST, read.as_ref().map(|record| record.state.clone())),
         Claim::Done => {
             delivery.done().await;
             return Ok(());
@@ -189,8 +189,9 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery, seat: Sea
     };
     let prompt = Prompt::first(&request.run, request.generation);
     let trace = platform::telemetry::traceparent(&tracing::Span::current());
-    let record = host.claimed(&request, toll, trace.clone());
-    let since_ms = platform::clock::now_ms();
+    let since_ms = claims::began_ms(&request, read.as_ref());
+    let record = Record { since_ms, ..host.claimed(&request, toll, trace.clone()) };
+    let since_ms = since_ms.unwrap_or_else(platform::clock::now_ms);
     let held = Held { request, record, prompt, since_ms, trace };
     let (revision, delivery) = (over.unwrap_or(0), Some(delivery));
     let mut work = Work { host: Arc::clone(host), held, revision, delivery, again, seat };

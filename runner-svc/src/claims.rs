@@ -22,6 +22,12 @@ pub(crate) fn decide(request: &Request, record: Option<&Record>, me: StateId) ->
     claim::decide(request.work(), seen, BOUNDS)
 }
 
+/// When the generation that is asked for first had a claude, if its record knows: the time that a run
+/// may take goes on over all its holdings.
+pub(crate) fn began_ms(request: &Request, record: Option<&Record>) -> Option<i64> {
+    record.filter(|record| record.generation == request.generation)?.since_ms
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +74,18 @@ mod tests {
         assert_eq!(on(&record(2, other, ended()), me), Claim::Carry);
         assert_eq!(on(&record(1, other, ended()), me), Claim::Take(Toll::FIRST));
         assert_eq!(on(&record(3, other, ended()), me), Claim::Done);
+    }
+
+    #[test]
+    fn the_time_of_a_run_goes_on_when_it_is_claimed_again_and_anew_in_a_new_generation() {
+        let me = StateId::random();
+        let seen = |generation| {
+            let since_ms = Some(5);
+            Record { since_ms, ..record(generation, me, State::Claimed) }
+        };
+        assert_eq!(began_ms(&request(), Some(&seen(3))), Some(5));
+        assert_eq!(began_ms(&request(), Some(&seen(2))), None);
+        assert_eq!(began_ms(&request(), None), None);
     }
 
     /// Such a message is of a Retry: its failure must not come back.

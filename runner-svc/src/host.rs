@@ -76,6 +76,7 @@ impl Host {
             session: request.session,
             state: State::Claimed,
             quiet_since_ms: None,
+            since_ms: None,
             notice: None,
             trace,
         }

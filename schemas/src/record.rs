@@ -54,6 +54,10 @@ pub struct Record {
     /// person to be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_since_ms: Option<i64>,
+    /// When claude was first started in this generation, in milliseconds since 1970, less what the run
+    /// waited for others since: how long it may take counts from then, over all holdings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<i64>,
     /// A sentence for the thread about where claude works, of at most [`NOTICE_MAX`] bytes. It stands
     /// in every revision from the one on in which it was known, and is told once a thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]

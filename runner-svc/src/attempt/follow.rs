@@ -320,7 +320,8 @@ impl<'a> Follow<'a> {
         if work.held.record.state != State::Claimed {
             return Ok(());
         }
-        let record = Record { state: State::Running, ..work.held.record.clone() };
+        let since_ms = Some(work.held.since_ms);
+        let record = Record { state: State::Running, since_ms, ..work.held.record.clone() };
         crash::point("follow.seen");
         work.revision = cas(&work.host, &work.held.key(), &record, work.revision).await?;
         crash::point("follow.running");

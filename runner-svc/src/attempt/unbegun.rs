@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use platform::clock::now_ms;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument as _;
 
@@ -68,6 +69,8 @@ async fn go_on(host: &Arc<Host>, unbegun: Unbegun, seat: Seat) -> Result<()> {
             if record.owner == held.record.owner && record.outcome().is_none() =>
         {
             tracing::info!("goes on with what was claimed before");
+            // Until claude was first started, no time of the run's own goes by.
+            held.since_ms = record.since_ms.unwrap_or_else(now_ms);
             held.record = record;
             let host = Arc::clone(host);
             Work { host, held, revision, delivery: None, again, seat }.start().await
