@@ -70,10 +70,10 @@ pub(crate) enum StoreError {
         /// The file.
         place: String,
     },
-    /// The folder of the database cannot be made.
-    #[error("cannot make the folder {folder}")]
+    /// The folder of the database, or a file in it, cannot be made.
+    #[error("cannot make {folder}")]
     Folder {
-        /// The folder.
+        /// The folder, or the file.
         folder: String,
         /// What the operating system said.
         source: std::io::Error,

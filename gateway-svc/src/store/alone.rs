@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Result, Store, StoreError, StoreUrl};
@@ -37,7 +38,8 @@ fn lock(file: &Path) -> Result<File> {
     name.push(".lock");
     let path = PathBuf::from(name);
     let unusable = |source| StoreError::Folder { folder: path.display().to_string(), source };
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let mut new = OpenOptions::new();
+    let lock = new.write(true).create(true).truncate(false).mode(0o600).open(&path);
     let lock = lock.map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

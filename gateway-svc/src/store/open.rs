@@ -1,14 +1,16 @@
 //! Opening the store: its address, what each connection is told, and its tables.
 //!
-//! SQLite is made where it is not there yet; on PostgreSQL the database is somebody's gift, and its
-//! tables are ours. Every start brings the tables up to date; of gateways that start together on
-//! PostgreSQL one does it, and the others wait for it. PostgreSQL is asked once before the pool is
-//! made, because a pool that cannot connect says only that time ran out.
+//! SQLite is made where it is not there yet, closed to others; on PostgreSQL the database is
+//! somebody's gift, and its tables are ours. Every start brings the tables up to date; of gateways
+//! that start together on PostgreSQL one does it, and the others wait for it. PostgreSQL is asked
+//! once before the pool is made, because a pool that cannot connect says only that time ran out.
 //!
 //! Never prints a password.
 
 use std::error::Error;
 use std::fmt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -132,7 +134,7 @@ impl Store {
     pub(crate) async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         if url.is_sqlite() {
-            make_folder(url)?;
+            make_file(url)?;
         } else {
             greet(&url.0).await.map_err(|error| refused(url, error))?;
         }
@@ -224,9 +226,19 @@ fn cause(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
     }
 }
 
-fn make_folder(url: &StoreUrl) -> Result<(), StoreError> {
-    let file = url.file()?;
-    let Some(folder) = file.as_deref().and_then(Path::parent) else { return Ok(()) };
-    std::fs::create_dir_all(folder)
-        .map_err(|source| StoreError::Folder { folder: folder.display().to_string(), source })
+/// Makes the file and its folder where they are not there yet: closed to others, since what people
+/// asked is in it. SQLite gives the files beside it the same mode.
+fn make_file(url: &StoreUrl) -> Result<(), StoreError> {
+    let Some(file) = url.file()? else { return Ok(()) };
+    let unusable = |path: &Path| {
+        let folder = path.display().to_string();
+        move |source| StoreError::Folder { folder, source }
+    };
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let mut new = DirBuilder::new();
+        new.recursive(true).mode(0o700).create(folder).map_err(unusable(folder))?;
+    }
+    let mut new = OpenOptions::new();
+    new.append(true).create(true).mode(0o600).open(&file).map_err(unusable(&file))?;
+    Ok(())
 }

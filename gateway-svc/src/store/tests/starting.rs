@@ -96,6 +96,26 @@ pub(super) async fn tables_of_a_newer_version_are_refused(fresh: Fresh) {
     assert!(chain(error).contains("9999"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_a_file_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fresh = Fresh::on_sqlite().await;
+    let _alone = fresh.store.take(&fresh.url).await.unwrap();
+    fresh.store.accept(&new_run(7, 7), &[], 1).await.unwrap();
+    let file = fresh.url.file().unwrap().unwrap();
+    let folder = file.parent().unwrap();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(folder), mode(folder.parent().unwrap())), (0o700, 0o700));
+    let mut names = Vec::new();
+    for beside in folder.read_dir().unwrap() {
+        let path = beside.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["gateway.db", "gateway.db-shm", "gateway.db-wal", "gateway.db.lock"]);
+}
+
 #[test]
 fn an_address_is_of_sqlite_or_of_postgresql() {
     let store = |text: &str| text.parse::<StoreUrl>().map_err(|error| error.to_string());
