@@ -184,7 +184,8 @@ impl Store {
         Ok(())
     }
 
-    /// It cannot be done, and why; `instead` takes its place at the end of the thread's rows.
+    /// It cannot be done, and why; `instead` takes its place among the thread's rows, so that it comes
+    /// before what was owed behind it.
     pub(crate) async fn give_up(
         &self,
         thread: ThreadId,
@@ -198,18 +199,29 @@ impl Store {
             .bind(number(thread.get()))
             .execute(&mut *tx)
             .await?;
+        let place = sqlx::query("SELECT seq FROM outbox WHERE name = $1 AND state = 'due'")
+            .bind(name)
+            .fetch_optional(&mut *tx)
+            .await?;
+        // What another poster has done meanwhile needs no other row in its place.
+        let Some(place) = place else { return Ok(()) };
+        let place: i64 = place.try_get("seq")?;
+        // It moves behind all others, where nobody asks any more for the order.
         let ended = sqlx::query(
-            "UPDATE outbox SET state = 'ended', error = $2, done_ms = $3
+            "UPDATE outbox SET state = 'ended', error = $2, done_ms = $3,
+                               seq = (SELECT MAX(last.seq) + 1 FROM outbox last WHERE last.thread = $4)
               WHERE name = $1 AND state = 'due'",
         )
         .bind(name)
         .bind(text(error))
         .bind(now_ms)
+        .bind(number(thread.get()))
         .execute(&mut *tx)
         .await?;
-        // What another poster has done meanwhile needs no other row in its place.
-        if 0 < ended.rows_affected() {
-            insert_rows(&mut tx, thread, instead.as_slice(), now_ms).await?;
+        if 0 < ended.rows_affected()
+            && let Some(instead) = instead
+        {
+            insert_at(&mut tx, thread, place, &instead, now_ms).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -283,6 +295,24 @@ fn troubled(row: &AnyRow) -> Result<Troubled> {
         error: row.try_get("error")?,
         made_ms: row.try_get("made_ms")?,
     })
+}
+
+/// Puts a row at a place of a thread's outbox that is free. The caller holds the thread's lock.
+async fn insert_at(tx: &mut Tx, thread: ThreadId, seq: i64, row: &Row, now_ms: i64) -> Result<()> {
+    let action = serde_json::to_string(&row.action)
+        .map_err(|source| StoreError::BadJson { what: "action", source })?;
+    sqlx::query(
+        "INSERT INTO outbox (name, thread, seq, action, state, due_ms, tries, made_ms)
+         VALUES ($1, $2, $3, $4, 'due', $5, 0, $5) ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(&row.name)
+    .bind(number(thread.get()))
+    .bind(seq)
+    .bind(action)
+    .bind(now_ms)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Appends rows to a thread's outbox; one that is there stays as it is. The caller holds the

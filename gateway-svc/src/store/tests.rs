@@ -271,10 +271,17 @@ async fn a_lease_that_ran_out_is_anothers(Fresh { store, .. }: Fresh) {
 }
 
 async fn what_cannot_be_done_makes_room_for_what_can(Fresh { store, .. }: Fresh) {
-    store.accept(&new_run(7, 7), &[row("a")], 1).await.unwrap();
+    store.accept(&new_run(7, 7), &[row("a"), row("b"), row("c")], 1).await.unwrap();
     let lease = store.lease("me", 10, 100).await.unwrap().unwrap();
+    let next = async || store.next_row(&lease, 12, 100).await.unwrap().unwrap().row.name;
     store.give_up(lease.thread, "a", "50035", Some(row("a/plain")), 11).await.unwrap();
-    assert_eq!(store.next_row(&lease, 12, 100).await.unwrap().unwrap().row.name, "a/plain");
+    assert_eq!(next().await, "a/plain", "before what was owed behind the one refused");
+    store.sent("a/plain", None, 12).await.unwrap();
+    store.give_up(lease.thread, "b", "10003", None, 12).await.unwrap();
+    assert_eq!(next().await, "c");
+    store.accept(&new_run(8, 7), &[row("d")], 12).await.unwrap();
+    store.sent("c", None, 14).await.unwrap();
+    assert_eq!(next().await, "d");
 }
 
 async fn a_start_tries_at_once_what_waits_to_be_tried(Fresh { store, .. }: Fresh) {

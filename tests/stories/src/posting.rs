@@ -95,6 +95,21 @@ async fn a_page_of_which_a_killed_gateway_never_heard_is_not_doubled() -> Result
     is_whole_after_a_kill(FaultKind::StatusAfter(502), 3).await
 }
 
+/// Discord takes the second of three pages in no form that has more than its words.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_refused_is_said_plainly_in_its_place() -> Result<()> {
+    let world = World::start().await?;
+    trouble(&world, 1, FaultKind::Delay(Duration::ZERO));
+    trouble(&world, 1, FaultKind::StatusBefore(400));
+    let question = world.say("[[big 4500]]")?;
+    // All that was said when the mark is there.
+    let pages = question.pages().await?;
+    assert_eq!(world.discord().view(|view| view.faults_left), 0);
+    assert_eq!(without_space(&pages.concat()), without_space(&big_text(4500)));
+    assert_eq!(question.said_in_thread()?, pages, "nothing came behind the mark");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thread_that_is_deleted_takes_nobody_with_it() -> Result<()> {
     let world = World::start().await?;
