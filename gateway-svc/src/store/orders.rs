@@ -240,7 +240,7 @@ async fn carry_out(tx: &mut Tx, ordered: &Ordered, found: &Found, now_ms: i64) -
         (Order::End, "released") => {
             control(tx, &found.place, ordered, now_ms).await?;
             let holder = holder(tx, ordered, found).await?;
-            end_now(tx, found, holder.is_some(), now_ms).await?;
+            end_now(tx, &found.place, "stopped", holder.is_some(), now_ms).await?;
             Ok(Done::Ended(left(found, holder, now_ms)))
         }
         (Order::Stop | Order::End, "queued") => {
@@ -304,11 +304,16 @@ async fn holder(tx: &mut Tx, ordered: &Ordered, found: &Found) -> Result<Option<
 
 /// Ends a released run in a new generation. The one before is to be stopped, if anybody can have
 /// heard of it: without an owner, nothing was published.
-async fn end_now(tx: &mut Tx, found: &Found, is_heard_of: bool, now_ms: i64) -> Result<()> {
-    let Place { run, generation, .. } = &found.place;
+pub(super) async fn end_now(
+    tx: &mut Tx,
+    Place { run, generation, .. }: &Place,
+    outcome: &str,
+    is_heard_of: bool,
+    now_ms: i64,
+) -> Result<()> {
     let stopping = is_heard_of.then_some(i64::from(generation.0));
     sqlx::query(
-        "UPDATE runs SET state = 'ended', outcome = 'stopped', ended_ms = $2, generation = $3,
+        "UPDATE runs SET state = 'ended', outcome = $5, ended_ms = $2, generation = $3,
                          stopping = COALESCE($4, stopping), attempt = NULL, owner = NULL,
                          phase = NULL, record = NULL
           WHERE run = $1",
@@ -317,6 +322,7 @@ async fn end_now(tx: &mut Tx, found: &Found, is_heard_of: bool, now_ms: i64) -> 
     .bind(now_ms)
     .bind(i64::from(generation.next().0))
     .bind(stopping)
+    .bind(outcome)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -375,8 +381,20 @@ async fn find(tx: &mut Tx, ordered: &Ordered) -> Result<Option<Found>> {
 }
 
 async fn control(tx: &mut Tx, place: &Place, ordered: &Ordered, now_ms: i64) -> Result<()> {
-    let author = &ordered.author;
-    let what = serde_json::to_string(&What::Stop { by: author.name.clone() })
+    let by = (ordered.author.id.get(), ordered.author.name.as_str());
+    stop(tx, place, &ordered.by.id(), by, now_ms).await
+}
+
+/// Stores that a generation of a run is to be stopped, once by this id; `by` is a person's number,
+/// 0 for nobody's, and what they are called.
+pub(super) async fn stop(
+    tx: &mut Tx,
+    place: &Place,
+    id: &str,
+    by: (u64, &str),
+    now_ms: i64,
+) -> Result<()> {
+    let what = serde_json::to_string(&What::Stop { by: by.1.to_owned() })
         .map_err(|source| StoreError::BadJson { what: "control", source })?;
     sqlx::query(
         "INSERT INTO controls (run, generation, id, what, by_user, by_name, at_ms)
@@ -384,17 +402,17 @@ async fn control(tx: &mut Tx, place: &Place, ordered: &Ordered, now_ms: i64) -> 
     )
     .bind(place.run.as_str())
     .bind(i64::from(place.generation.0))
-    .bind(ordered.by.id())
+    .bind(id)
     .bind(what)
-    .bind(number(author.id.get()))
-    .bind(text(&author.name))
+    .bind(number(by.0))
+    .bind(text(by.1))
     .bind(now_ms)
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-async fn end(tx: &mut Tx, run: &RunId, outcome: &str, now_ms: i64) -> Result<()> {
+pub(super) async fn end(tx: &mut Tx, run: &RunId, outcome: &str, now_ms: i64) -> Result<()> {
     sqlx::query("UPDATE runs SET state = 'ended', outcome = $2, ended_ms = $3 WHERE run = $1")
         .bind(run.as_str())
         .bind(outcome)

@@ -3,9 +3,10 @@
 use schemas::ids::ThreadId;
 use sqlx::Row as _;
 
+use super::orders::{end, end_now, stop};
 use super::outbox::insert_rows;
 use super::runs::{asked, release};
-use super::{Result, Store, id, lock_for_many, number};
+use super::{Result, Store, Tx, id, lock_for_many, number};
 use crate::outbox::Row;
 use crate::render::Place;
 
@@ -47,17 +48,19 @@ impl Store {
         Ok(gone)
     }
 
-    /// Ends every run that was accepted before `before_ms` and has no outcome. `rows` says what is
-    /// owed for one. Returns how many there were.
+    /// Ends every run that was accepted before `before_ms` and has no outcome: one that is released in
+    /// a new generation, and the one before is to be stopped, as when a person ends it. `rows` says
+    /// what is owed for one. Returns how many there were.
     pub(crate) async fn expire(
         &self,
         before_ms: i64,
         rows: impl Fn(&Place) -> Vec<Row>,
         now_ms: i64,
     ) -> Result<usize> {
+        // The newest first: the end of an older one would release it for a moment.
         let found = sqlx::query(
             "SELECT run, thread, generation, asked_in, asked_by FROM runs
-              WHERE state <> 'ended' AND accepted_ms < $1",
+              WHERE state <> 'ended' AND accepted_ms < $1 ORDER BY ord DESC, run",
         )
         .bind(before_ms)
         .fetch_all(&self.pool)
@@ -74,16 +77,7 @@ impl Store {
                 .bind(number(place.thread.get()))
                 .execute(&mut *tx)
                 .await?;
-            let ended = sqlx::query(
-                "UPDATE runs SET state = 'ended', outcome = 'failed', ended_ms = $2
-                  WHERE run = $1 AND state <> 'ended' AND generation = $3",
-            )
-            .bind(place.run.as_str())
-            .bind(now_ms)
-            .bind(i64::from(place.generation.0))
-            .execute(&mut *tx)
-            .await?;
-            if 0 < ended.rows_affected() {
+            if let Some(place) = expire_one(&mut tx, place, now_ms).await? {
                 insert_rows(&mut tx, place.thread, &rows(&place), now_ms).await?;
                 release(&mut tx, place.thread, now_ms).await?;
             }
@@ -91,4 +85,31 @@ impl Store {
         }
         Ok(found.len())
     }
+}
+
+/// Who says so when a run is stopped because it is too old.
+const WHO: (u64, &str) = (0, "the gateway: it is too old");
+
+/// Ends a run that is too old, and says in which generation it is now; `None`: it has ended, or
+/// began again, meanwhile. The caller holds the thread's lock.
+async fn expire_one(tx: &mut Tx, place: Place, now_ms: i64) -> Result<Option<Place>> {
+    let row = sqlx::query(
+        "SELECT r.state, r.record, o.runner FROM runs r LEFT JOIN owners o ON o.project = r.project
+          WHERE r.run = $1 AND r.state <> 'ended' AND r.generation = $2",
+    )
+    .bind(place.run.as_str())
+    .bind(i64::from(place.generation.0))
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    if row.try_get::<String, _>("state")? == "queued" {
+        end(tx, &place.run, "failed", now_ms).await?;
+        return Ok(Some(place));
+    }
+    let record: Option<String> = row.try_get("record")?;
+    let owner: Option<String> = row.try_get("runner")?;
+    let is_heard_of = record.is_some() || owner.is_some();
+    stop(tx, &place, "expired", WHO, now_ms).await?;
+    end_now(tx, &place, "failed", is_heard_of, now_ms).await?;
+    Ok(Some(Place { generation: place.generation.next(), ..place }))
 }

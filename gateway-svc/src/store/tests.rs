@@ -72,6 +72,7 @@ promises![
     a_message_is_edited_and_deleted_until_its_release,
     what_is_old_and_finished_goes_and_what_is_not_stays,
     what_was_never_finished_is_ended_and_told,
+    a_run_that_is_too_old_is_ended_in_a_new_generation_and_stopped,
     a_message_is_judged_by_one_gateway,
     a_new_thread_has_one_run_released_however_many_write,
     a_thread_has_one_run_released_however_many_write,

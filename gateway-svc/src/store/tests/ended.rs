@@ -160,3 +160,25 @@ pub(super) async fn a_sight_of_a_runner_never_goes_back(Fresh { store, .. }: Fre
         sqlx::query_as("SELECT runner, seen_ms FROM runners").fetch_all(&store.pool).await.unwrap();
     assert_eq!(seen, [("host-1".to_owned(), 30_000)]);
 }
+
+pub(super) async fn a_run_that_is_too_old_is_ended_in_a_new_generation_and_stopped(
+    Fresh { store, .. }: Fresh,
+) {
+    held(&store).await;
+    let told = |place: &crate::render::Place| {
+        vec![row(&format!("old/{}/{}", place.run, place.generation))]
+    };
+    assert_eq!(store.expire(LATE_MS, told, LATE_MS).await.unwrap(), 2, "m8 waited for it");
+    assert_eq!(released(&store).await, []);
+    assert_eq!(stopping(&store).await, [(1, 2)], "m8 was never released");
+    let controls = store.controls(&key(7, 7), Generation(1)).await.unwrap().unwrap();
+    assert!(controls.stop().is_some());
+    let late = store.fold(&key(7, 7), &of_m7(1, answered()), never, LATE_MS).await.unwrap();
+    assert_eq!(late, Folded::Stale);
+    let rows: Vec<(String,)> = sqlx::query_as("SELECT name FROM outbox ORDER BY seq")
+        .fetch_all(&store.pool)
+        .await
+        .unwrap();
+    assert_eq!(rows, [("old/m8/1".to_owned(),), ("old/m7/2".to_owned(),)]);
+    assert_eq!(give(&store, order(Order::Retry, m7(2), 21)).await, Some(Done::Again));
+}
