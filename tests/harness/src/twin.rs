@@ -1,5 +1,5 @@
 //! A second runner beside the one of a world: the same name, the same projects, a state directory
-//! of its own choice.
+//! of its own choice. Or a second gateway.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::world::{PATIENCE, World};
 /// The name of its log.
 const NAME: &str = "second-runner";
 
-/// A second runner. Dropping it kills it.
+/// A second runner, or gateway. Dropping it kills it.
 #[derive(Debug)]
 pub struct Twin {
     service: Service,
@@ -45,6 +45,20 @@ impl World {
         plan.args = ["--config".into(), config.into(), "serve".into()].into();
         plan.env.insert("HTTP_LISTEN".into(), format!("127.0.0.1:{port}").into());
         plan.log = folder.logs().join(format!("{NAME}.log"));
+        Ok(Twin { service: Service::new(plan), port })
+    }
+
+    /// A second gateway with the configuration of the first, on its store; not started.
+    ///
+    /// # Errors
+    ///
+    /// When there is no port for it.
+    pub async fn second_gateway(&self) -> Result<Twin> {
+        let mut plan = self.stack.lock().await.gateway().plan_mut().clone();
+        let port = free_port()?;
+        plan.name = "second-gateway";
+        plan.env.insert("HTTP_LISTEN".into(), format!("127.0.0.1:{port}").into());
+        plan.log = self.folder().logs().join("second-gateway.log");
         Ok(Twin { service: Service::new(plan), port })
     }
 

@@ -175,3 +175,14 @@ async fn a_run_survives_a_killed_guard() -> Result<()> {
     kill(&world, "holdfast-guard").await;
     is_answered_anew(&world, question).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_gateway_on_the_same_file_is_refused_and_the_first_goes_on() -> Result<()> {
+    let world = World::start().await?;
+    let question = in_the_middle(&world).await?;
+    let said = world.second_gateway().await?.is_refused()?;
+    assert!(said.contains("another gateway has the store"), "{said}");
+    assert!(said.contains("use PostgreSQL"), "{said}");
+    world.release("go")?;
+    is_answered_once(&world, question).await
+}
