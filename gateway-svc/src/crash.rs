@@ -10,10 +10,18 @@ pub(crate) const POINTS: &[&str] = &[
     // Rule 1: a message is judged once.
     "read.mapped",
     "read.stored",
+    "read.moved",
     "accept.heard",
     "accept.stored",
     "decline.stored",
     "order.stored",
+    // Rule 1: what was found too late is listed, decided about, and run; a time away is told.
+    "missed.stored",
+    "missed.listed",
+    "missed.decided",
+    "missed.run",
+    "away.noted",
+    "away.told",
     // Rule 2: a thread that was read is released.
     "gate.read",
     "gate.opened",
@@ -26,6 +34,7 @@ pub(crate) const POINTS: &[&str] = &[
     // Rule 7: a record is folded, then acknowledged.
     "feed.got",
     "feed.answer",
+    "feed.noticed",
     "feed.folded",
     // Rule 10: a row is done once.
     "post.leased",
@@ -34,4 +43,9 @@ pub(crate) const POINTS: &[&str] = &[
     "post.stored",
     "post.refused",
     "post.given_up",
+    "post.gone",
+    "park.told",
+    // Retention.
+    "retention.expired",
+    "retention.forgot",
 ];

@@ -93,6 +93,21 @@ pub(crate) enum DiscordError {
     Client(#[source] reqwest::Error),
 }
 
+impl DiscordError {
+    /// Discord's code, where it refused.
+    pub(crate) fn code(&self) -> Option<i64> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            Self::Unknown(_)
+            | Self::BadId(_)
+            | Self::Fetch(_)
+            | Self::TooLarge(_)
+            | Self::TooLate
+            | Self::Client(_) => None,
+        }
+    }
+}
+
 impl From<serenity::Error> for DiscordError {
     fn from(error: serenity::Error) -> Self {
         if let serenity::Error::Http(HttpError::UnsuccessfulRequest(response)) = &error {
@@ -244,6 +259,27 @@ impl Discord {
         }
         let posted = to(channel).send_message(&self.http, message).await?;
         Ok(MessageId::new(posted.id.get())?)
+    }
+
+    /// Gives a message of ours this text and takes its buttons away; twice is once. One that was
+    /// deleted (10008) has none.
+    pub(crate) async fn decide(
+        &self,
+        channel: ChannelId,
+        message: MessageId,
+        content: &str,
+    ) -> Result<()> {
+        const UNKNOWN_MESSAGE: i64 = 10_008;
+        let edit = discord::EditMessage::new()
+            .content(content)
+            .components(Vec::new())
+            .allowed_mentions(CreateAllowedMentions::new());
+        let message = discord::MessageId::new(message.get());
+        match to(channel).edit_message(&self.http, message, edit).await.map_err(DiscordError::from)
+        {
+            Ok(_) | Err(DiscordError::Refused { code: UNKNOWN_MESSAGE, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// How long Discord wants no request about a channel, by what it said last.

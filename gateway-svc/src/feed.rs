@@ -78,6 +78,9 @@ impl Folder {
         };
         match self.store.fold(key, record, rows, now_ms).await? {
             Folded::Moved => {
+                if record.notice.is_some() {
+                    crash::point("feed.noticed");
+                }
                 tracing::info!(run = %key.run, phase = ?record.fact().phase, "a run moved on");
                 self.signals.stored();
             }

@@ -90,6 +90,17 @@ impl Decide {
         format!("{choice}/{}", self.list)
     }
 
+    /// What is owed when this was decided: the buttons go from under the list.
+    pub(crate) fn row(self, place: ChannelId, by: &str) -> Row {
+        let line = match self.choice {
+            Choice::Run => format!("{by} had them run."),
+            Choice::Leave => format!("{by} left them."),
+        };
+        let about = format!("missed/{}", self.list);
+        let edit = Action::Edit { channel: place, about, line };
+        Row { name: format!("missed/{}/decided", self.list), action: edit }
+    }
+
     /// What a `custom_id` of ours means.
     pub(crate) fn parse(custom_id: &str) -> Option<Self> {
         let (choice, list) = custom_id.split_once('/')?;

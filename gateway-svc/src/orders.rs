@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use platform::clock::now_ms;
-use schemas::ids::{ChannelId, RunId, ThreadId};
+use schemas::ids::{ChannelId, Generation, RunId, ThreadId};
 use schemas::request::Author;
 
 use crate::commands::{Done, Order, Press, STOP_EMOJI};
@@ -162,10 +162,25 @@ impl Orders {
     }
 }
 
-/// What stands under the question after an order.
+/// What stands under the question after an order, and in place of the buttons that it came by.
 fn marks(done: &Done, place: Option<&render::Place>, by: &str) -> Vec<Row> {
     let Some(place) = place else { return Vec::new() };
-    match done {
+    // The buttons are of the generation that was decided about.
+    let was = Generation(place.generation.0.saturating_sub(1));
+    let mut rows = match done {
+        Done::Again => vec![render::decided(place, was, format!("{by} had it tried again."))],
+        Done::Ended(_) => vec![render::decided(place, was, format!("{by} ended it."))],
+        Done::Discarded => {
+            vec![render::decided(place, place.generation, format!("Discarded by {by}."))]
+        }
+        Done::Dropped
+        | Done::Stopping
+        | Done::StoppingLater(_)
+        | Done::Waiting(_)
+        | Done::TooLate
+        | Done::Nothing => Vec::new(),
+    };
+    rows.extend(match done {
         Done::Again => render::again(place),
         Done::Dropped => render::dropped(place),
         Done::Ended(left) => render::ended_by(place, by, left),
@@ -175,5 +190,6 @@ fn marks(done: &Done, place: Option<&render::Place>, by: &str) -> Vec<Row> {
         | Done::Discarded
         | Done::TooLate
         | Done::Nothing => Vec::new(),
-    }
+    });
+    rows
 }

@@ -59,6 +59,15 @@ pub(crate) enum Action {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         buttons: Vec<Button>,
     },
+    /// Take the buttons away from what was said about a thing, and write under it what was decided.
+    Edit {
+        /// Where.
+        channel: ChannelId,
+        /// How the ids of its buttons end: `/<run>/<generation>`, `/<list>`.
+        about: String,
+        /// One line.
+        line: String,
+    },
 }
 
 impl Action {
@@ -68,7 +77,8 @@ impl Action {
             Action::React { channel, .. }
             | Action::Unreact { channel, .. }
             | Action::Thread { channel, .. }
-            | Action::Post { channel, .. } => *channel,
+            | Action::Post { channel, .. }
+            | Action::Edit { channel, .. } => *channel,
         }
     }
 }

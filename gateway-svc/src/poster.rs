@@ -9,6 +9,7 @@
 
 mod fate;
 mod lookup;
+mod parked;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,9 +27,10 @@ use crate::crash;
 use crate::discord::{Discord, DiscordError, Post};
 use crate::nonce::nonce;
 use crate::outbox::{Action, Row};
+use crate::render::with_line;
 use crate::signals::Signals;
 use crate::store::{Due, Lease, Store, StoreError};
-use schemas::ids::MessageId;
+use schemas::ids::{MessageId, ThreadId};
 
 /// Threads that are written in at once.
 const THREADS_MAX: usize = 16;
@@ -161,7 +163,7 @@ async fn thread(poster: Poster, lease: Lease, stop: CancellationToken) -> Result
             let found = lookup::found(store, discord, &due, now - millis(times.nonce_window));
             match found.await? {
                 Some(message) => Ok(Some(message)),
-                None => carry_out(discord, &due.row).await.map_err(Trouble::Discord),
+                None => carry_out(store, discord, lease.thread, &due.row).await,
             }
         };
         let done = match tokio::time::timeout(poster.row_max(), doing).await {
@@ -192,23 +194,42 @@ enum Trouble {
     Store(StoreError),
 }
 
+impl From<DiscordError> for Trouble {
+    fn from(error: DiscordError) -> Self {
+        Self::Discord(error)
+    }
+}
+
 /// Does one row. Returns the message that a post became.
-async fn carry_out(discord: &Discord, row: &Row) -> Result<Option<MessageId>, DiscordError> {
+async fn carry_out(
+    store: &Store,
+    discord: &Discord,
+    thread: ThreadId,
+    row: &Row,
+) -> Result<Option<MessageId>, Trouble> {
     match &row.action {
         Action::React { channel, message, emoji } => {
-            discord.react(*channel, *message, *emoji).await.map(|()| None)
+            discord.react(*channel, *message, *emoji).await?;
         }
         Action::Unreact { channel, message, emoji } => {
-            discord.unreact(*channel, *message, *emoji).await.map(|()| None)
+            discord.unreact(*channel, *message, *emoji).await?;
         }
         Action::Thread { channel, message, name } => {
-            discord.start_thread(*channel, *message, name).await.map(|()| None)
+            discord.start_thread(*channel, *message, name).await?;
         }
         Action::Post { channel, reply_to, content, buttons } => {
             let post = Post { reply_to: *reply_to, content, buttons, nonce: nonce(&row.name) };
-            discord.post(*channel, post).await.map(Some)
+            return Ok(Some(discord.post(*channel, post).await?));
+        }
+        Action::Edit { channel, about, line } => {
+            for (message, said) in
+                store.with_buttons(thread, about).await.map_err(Trouble::Store)?
+            {
+                discord.decide(*channel, message, &with_line(&said, line)).await?;
+            }
         }
     }
+    Ok(None)
 }
 
 /// Stores what became of a row; `None`: its time was over.
@@ -220,7 +241,7 @@ async fn settle(
 ) -> Result<(), StoreError> {
     let Poster { store, readiness, times, locked, .. } = poster;
     let name = &due.row.name;
-    let (why, fate) = match done {
+    let (why, code, fate) = match done {
         Some(Ok(message)) => {
             readiness.ready("posting");
             locked.until(0);
@@ -229,8 +250,8 @@ async fn settle(
             crash::point("post.stored");
             return Ok(());
         }
-        Some(Err(error)) => (error.to_string(), Fate::of(&error, &due.row.action)),
-        None => ("it took too long".to_owned(), Fate::Again),
+        Some(Err(error)) => (error.to_string(), error.code(), Fate::of(&error, &due.row.action)),
+        None => ("it took too long".to_owned(), None, Fate::Again),
     };
     match fate {
         Fate::Locked => {
@@ -242,7 +263,7 @@ async fn settle(
         }
         Fate::Parked => {
             tracing::error!(row = %name, why, "the bot may not do that there now; it is parked");
-            store.try_again(name, now_ms() + millis(times.parked_pause), &why).await
+            park(poster, lease.thread, due, &why, code.unwrap_or_default()).await
         }
         Fate::Done => store.sent(name, None, now_ms()).await,
         Fate::Again => {
@@ -259,9 +280,32 @@ async fn settle(
         }
         Fate::Gone => {
             tracing::error!(row = %name, why, "there is no place for it any more");
-            store.give_up(lease.thread, name, &why, None, now_ms()).await
+            store.give_up(lease.thread, name, &why, None, now_ms()).await?;
+            crash::point("post.gone");
+            Ok(())
         }
     }
+}
+
+/// Leaves a row until somebody gives the bot a right, and says so where that can be said.
+async fn park(
+    Poster { store, times, .. }: &Poster,
+    thread: ThreadId,
+    due: &Due,
+    why: &str,
+    code: i64,
+) -> Result<(), StoreError> {
+    let name = &due.row.name;
+    if parked::is_line(&due.row) {
+        return store.give_up(thread, name, why, None, now_ms()).await;
+    }
+    if let Some((channel, project)) = store.home_of(thread).await?
+        && let Some(line) = parked::line(thread, channel, &due.row.action, code)
+    {
+        store.tell_channel(channel, &project, line, now_ms()).await?;
+        crash::point("park.told");
+    }
+    store.try_again(name, now_ms() + millis(times.parked_pause), why).await
 }
 
 fn millis(duration: Duration) -> i64 {

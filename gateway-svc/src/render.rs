@@ -10,7 +10,7 @@ use schemas::record::{Denial, Outcome};
 use crate::commands::{Left, Order, Press};
 use crate::intake::Heard;
 use crate::outbox::{Action, Button, Mark, Row};
-use crate::pages::pages;
+use crate::pages::{PAGE_MAX, pages};
 
 /// The most characters of a thread's name (Discord's reference, "Start Thread from Message").
 const NAME_MAX: usize = 100;
@@ -186,6 +186,19 @@ pub(crate) fn dropped(place: &Place) -> Vec<Row> {
     ]
 }
 
+/// What is owed when somebody decided about a generation of a run: its buttons go.
+pub(crate) fn decided(place: &Place, generation: Generation, line: String) -> Row {
+    let about = format!("/{}/{generation}", place.run);
+    let edit = Action::Edit { channel: place.thread.into(), about, line };
+    Row::of(&place.run, generation, "decided", edit)
+}
+
+/// A text with a line of small print under it, if that still fits a message.
+pub(crate) fn with_line(text: &str, line: &str) -> String {
+    let both = format!("{text}\n-# {line}");
+    if both.encode_utf16().count() <= PAGE_MAX { both } else { text.to_owned() }
+}
+
 /// The buttons under what failed or was stopped.
 fn decisions(place: &Place) -> Vec<Button> {
     vec![button(place, Order::Retry, "Retry"), button(place, Order::Discard, "Discard")]
@@ -277,6 +290,13 @@ mod tests {
         assert!(content.starts_with("⏹️ Ended by Ada. claude may still be at work on **host**"));
         let ids: Vec<_> = buttons.iter().map(|button| button.id.as_str()).collect();
         assert_eq!(ids, ["retry/m7/2", "discard/m7/2"]);
+    }
+
+    #[test]
+    fn who_decided_is_said_where_it_fits() {
+        assert_eq!(with_line("⚠️ no", "Discarded by Ada."), "⚠️ no\n-# Discarded by Ada.");
+        let full = "x".repeat(PAGE_MAX);
+        assert_eq!(with_line(&full, "Discarded by Ada."), full);
     }
 
     #[test]

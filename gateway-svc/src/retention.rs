@@ -9,6 +9,7 @@ use schemas::record::Outcome;
 use schemas::streams::KEEP;
 use tokio_util::sync::CancellationToken;
 
+use crate::crash;
 use crate::render;
 use crate::signals::Signals;
 use crate::store::{Store, StoreError};
@@ -40,5 +41,8 @@ async fn look(store: &Store, now_ms: i64) -> Result<(u64, usize), StoreError> {
     let outcome = Outcome::Failed { why, denied: Vec::new() };
     let rows = |place: &render::Place| render::ended(place, &outcome, "");
     let expired = store.expire(before_ms, rows, now_ms).await?;
-    Ok((store.forget(before_ms).await?, expired))
+    crash::point("retention.expired");
+    let gone = store.forget(before_ms).await?;
+    crash::point("retention.forgot");
+    Ok((gone, expired))
 }

@@ -109,6 +109,7 @@ impl Hearing {
         let Some(Began { since_ms, at_ms }) = self.listening.began else { return };
         match self.store.listen_again(since_ms, at_ms).await {
             Ok(()) => {
+                crash::point("away.noted");
                 self.listening = Listening { alive_ms: Some(at_ms), stored_ms: at_ms, began: None };
             }
             Err(error) => tracing::warn!(error = ?error, "that we listen again was not stored"),
@@ -126,6 +127,7 @@ impl Hearing {
                 let row = away.row(answered.channel, answered.count);
                 tracing::info!(channel = %answered.channel, count = answered.count, "was away");
                 self.store.tell_channel(answered.channel, &answered.project, row, now_ms()).await?;
+                crash::point("away.told");
                 self.signals.stored();
             }
             self.store.away_is_told(*away).await?;
@@ -247,6 +249,7 @@ impl Hearing {
             let turn = reading.turn(&ids);
             if let Some(read_to) = turn.cursor {
                 moved(self.store.clone(), Cursor { place, read_to }).await?;
+                crash::point("read.moved");
             }
             if turn.is_last {
                 return self.list_missed(place).await;

@@ -11,6 +11,7 @@ use platform::clock::now_ms;
 use schemas::ids::{ChannelId, ThreadId};
 
 use super::{Hearing, Spot, new_run};
+use crate::crash;
 use crate::intake::{Heard, Verdict, judge};
 use crate::missed::{LATE_ORDER, Missed, list};
 use crate::render;
@@ -48,6 +49,7 @@ impl Hearing {
     ) -> anyhow::Result<()> {
         let missed = Missed::of(heard, spot.channel, &project.name);
         if self.store.miss(&missed, now_ms()).await? {
+            crash::point("missed.stored");
             tracing::info!(message = %heard.id, "was found too late");
         }
         Ok(())
@@ -63,6 +65,7 @@ impl Hearing {
         let max = self.catch_up.max;
         let render = |missed: &[Missed]| list(missed, guild, max);
         let count = self.store.list_missed(place, render, now_ms()).await?;
+        crash::point("missed.listed");
         tracing::info!(%place, count, "listed what was found too late");
         self.signals.stored();
         Ok(())
@@ -127,6 +130,7 @@ impl Hearing {
         let new = new_run(heard, spot, project, prompt);
         let rows = render::accepted(heard, thread.is_none());
         if self.store.run_missed(&new, &rows, now_ms()).await? {
+            crash::point("missed.run");
             tracing::info!(run = %new.run, project = %new.project, "accepted after all");
             self.signals.stored();
         }

@@ -5,6 +5,7 @@
 use platform::clock::now_ms;
 
 use super::Orders;
+use crate::crash;
 use crate::discord::Pressed;
 use crate::missed::{Decide, UNKNOWN_LIST};
 
@@ -36,7 +37,12 @@ impl Orders {
         if !project.allow.permits(pressed.by.id, &pressed.roles) {
             return Ok("You may not decide this.".to_owned());
         }
-        let decided = self.store.decide_missed(list, choice, &pressed.by, now_ms()).await?;
+        let row = decide.row(known.place, &pressed.by.name);
+        let at = (known, &project.name);
+        let decided =
+            self.store.decide_missed(list, choice, at, &pressed.by, row, now_ms()).await?;
+        crash::point("missed.decided");
+        self.signals.stored();
         tracing::info!(%list, ?choice, ?decided, "a button");
         Ok(match decided {
             Some(decided) => decided.line(choice),

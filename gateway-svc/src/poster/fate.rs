@@ -31,16 +31,16 @@ pub(super) enum Fate {
 }
 
 /// Codes of Discord's.
-mod code {
+pub(super) mod code {
     pub(super) const UNKNOWN_CHANNEL: i64 = 10_003;
     pub(super) const UNKNOWN_MESSAGE: i64 = 10_008;
-    pub(super) const MISSING_ACCESS: i64 = 50_001;
-    pub(super) const MISSING_PERMISSIONS: i64 = 50_013;
+    pub(in crate::poster) const MISSING_ACCESS: i64 = 50_001;
+    pub(in crate::poster) const MISSING_PERMISSIONS: i64 = 50_013;
     /// Archived and locked: a message into a thread that is only archived wakes it.
-    pub(super) const THREAD_ARCHIVED: i64 = 50_083;
+    pub(in crate::poster) const THREAD_ARCHIVED: i64 = 50_083;
     pub(super) const OVERLOADED: i64 = 130_000;
-    pub(super) const THREAD_LOCKED: i64 = 160_005;
-    pub(super) const TOO_MANY_THREADS: i64 = 160_006;
+    pub(in crate::poster) const THREAD_LOCKED: i64 = 160_005;
+    pub(in crate::poster) const TOO_MANY_THREADS: i64 = 160_006;
 }
 
 impl Fate {
@@ -58,11 +58,12 @@ impl Fate {
     }
 
     fn of_refusal(action: &Action, status: u16, code: i64) -> Self {
-        let is_mark = matches!(action, Action::React { .. } | Action::Unreact { .. });
+        let is_mark =
+            matches!(action, Action::React { .. } | Action::Unreact { .. } | Action::Edit { .. });
         match (status, code) {
             (_, code::UNKNOWN_MESSAGE) => match action {
                 // The post was made, and somebody deleted it; a mark went with its message.
-                Action::Post { .. } | Action::Unreact { .. } => Self::Done,
+                Action::Post { .. } | Action::Unreact { .. } | Action::Edit { .. } => Self::Done,
                 Action::React { .. } | Action::Thread { .. } => Self::Never,
             },
             // 401 is a token that was replaced, 403 without a code an access list in front of

@@ -131,15 +131,20 @@ impl Store {
         .transpose()
     }
 
-    /// Decides about a list, if nobody did before. `None`: there is no such list.
+    /// Decides about a list, if nobody did before, with what Discord is owed then; `at` is where it
+    /// was posted, and its project. `None`: there is no such list.
     pub(crate) async fn decide_missed(
         &self,
         list: MessageId,
         choice: Choice,
+        at: (Listed, &ProjectName),
         by: &Author,
+        row: Row,
         now_ms: i64,
     ) -> Result<Option<Decided>> {
         let mut tx = self.begin_write().await?;
+        let (Listed { place, channel }, project) = at;
+        lock_thread(&mut tx, thread(place)?, channel, project, now_ms).await?;
         let decided = sqlx::query(
             "UPDATE missed_lists SET state = $2, by_user = $3, by_name = $4, decided_ms = $5
               WHERE list = $1 AND state = 'open'",
@@ -168,6 +173,7 @@ impl Store {
                 .bind(state)
                 .execute(&mut *tx)
                 .await?;
+        insert_rows(&mut tx, thread(place)?, &[row], now_ms).await?;
         tx.commit().await?;
         Ok(Some(Decided::Now(moved.rows_affected())))
     }

@@ -1,6 +1,6 @@
 //! Outbox rows: written with what made them due, leased by thread, done once.
 
-use schemas::ids::{MessageId, ThreadId};
+use schemas::ids::{ChannelId, MessageId, ProjectName, ThreadId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -149,6 +149,49 @@ impl Store {
             }
         }
         Ok(unowned)
+    }
+
+    /// What was said in a thread with buttons whose ids end so: each message and its text.
+    pub(crate) async fn with_buttons(
+        &self,
+        thread: ThreadId,
+        about: &str,
+    ) -> Result<Vec<(MessageId, String)>> {
+        let rows = sqlx::query(
+            "SELECT action, message FROM outbox
+              WHERE thread = $1 AND state = 'sent' AND message IS NOT NULL AND action LIKE $2
+              ORDER BY seq",
+        )
+        .bind(number(thread.get()))
+        .bind(format!("%{about}%"))
+        .fetch_all(&self.pool)
+        .await?;
+        let mut found = Vec::new();
+        for row in &rows {
+            // An underscore in what is looked for, or a text that says it, may bring others as well.
+            if let Action::Post { content, buttons, .. } = action(row)?
+                && buttons.iter().any(|button| button.id.ends_with(about))
+            {
+                found.push((id(row.try_get("message")?, MessageId::new)?, content));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The channel that a thread is in, and the project; a channel is in itself.
+    pub(crate) async fn home_of(
+        &self,
+        thread: ThreadId,
+    ) -> Result<Option<(ChannelId, ProjectName)>> {
+        let row = sqlx::query("SELECT channel, project FROM threads WHERE thread = $1")
+            .bind(number(thread.get()))
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| {
+            let channel = id(row.try_get("channel")?, ChannelId::new)?;
+            Ok((channel, row.try_get::<String, _>("project")?.parse()?))
+        })
+        .transpose()
     }
 
     /// Discord has it: `message` is what a post became.

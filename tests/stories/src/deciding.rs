@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use harness::discord_sim::{InteractionId, MessageId};
 use harness::{Builder, Content, People, Question, World, project};
 
-use crate::scene::in_the_middle;
+use crate::scene::{in_the_middle, is_decided, keep_buttons};
 
 const STOP: &str = "⏹️";
 
@@ -188,11 +188,23 @@ async fn a_button_tries_again_and_a_second_press_is_too_late() -> Result<()> {
     let world = plain_world().await?;
     let question = failed_and_mended(&world).await?;
     let retry = button(&world, question, "Retry")?;
+    keep_buttons(&world);
     assert_eq!(press(&world, "alice", &retry).await?, "Trying again.");
     assert_eq!(press(&world, "alice", &retry).await?, "That is decided already.");
+    world.discord().clear_faults();
     says(&world, question, "the answer").await?;
     assert_eq!(world.ledger().count("begin"), 2);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_buttons_go_when_somebody_has_decided() -> Result<()> {
+    let world = plain_world().await?;
+    let question = failed_and_mended(&world).await?;
+    let (failed, _) = button(&world, question, "Retry")?;
+    assert_eq!(order(question, "!retry").await?, "Trying again.");
+    is_decided(&world, failed, "alice had it tried again.").await?;
+    says(&world, question, "the answer").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,8 +225,10 @@ async fn what_is_discarded_is_not_tried_again() -> Result<()> {
     let world = plain_world().await?;
     let question = failed_and_mended(&world).await?;
     let retry = button(&world, question, "Retry")?;
+    keep_buttons(&world);
     assert_eq!(order(question, "!discard").await?, "Discarded.");
     assert_eq!(press(&world, "alice", &retry).await?, "That is decided already.");
+    world.discord().clear_faults();
     assert!(order(question, "!retry").await?.starts_with("Nothing in this thread failed"));
     let next = question.follow_up("[[say the next]]").await?;
     assert!(next.answer().await?.ends_with("the next"));
@@ -230,7 +244,7 @@ async fn who_may_not_use_the_project_may_not_decide() -> Result<()> {
     let discard = button(&world, question, "Discard")?;
     assert_eq!(press(&world, "bob", &discard).await?, "You may not decide this.");
     assert_eq!(press(&world, "alice", &discard).await?, "Discarded.");
-    Ok(())
+    is_decided(&world, discard.0, "Discarded by alice.").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

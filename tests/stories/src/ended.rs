@@ -6,6 +6,7 @@ use harness::discord_sim::{BOT_ID, FaultKind, FaultRule, MessageId};
 use harness::{Question, World};
 
 use crate::deciding::{button, order, press};
+use crate::scene::{is_decided, keep_buttons};
 
 const ASKED: &str = "[[think hm]] [[wait go]] [[say the answer]]";
 const STOP: &str = "⏹️";
@@ -84,8 +85,11 @@ async fn a_run_that_no_runner_has_begun_is_ended_by_the_button_once() -> Result<
     let line = order(question, "!stop").await?;
     assert!(line.starts_with("Stopping it. No runner"), "{line}");
     let end = button(&world, question, "End it now")?;
+    keep_buttons(&world);
     assert_eq!(press(&world, "alice", &end).await?, "Ended.");
     assert_eq!(press(&world, "bob", &end).await?, "That is decided already.");
+    world.discord().clear_faults();
+    is_decided(&world, end.0, "alice ended it.").await?;
     is_ended(&world, question).await?;
     world.start_runner().await?;
     let next = question.follow_up("[[say the next]]").await?;

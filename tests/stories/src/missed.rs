@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, anyhow};
 use harness::discord_sim::{ChannelId, FaultKind, FaultRule, InteractionId, Message, MessageId};
 use harness::{People, Question, World};
 
+use crate::scene::{is_decided, keep_buttons};
+
 const DAYS: Duration = Duration::from_secs(48 * 60 * 60);
 const LATE_ORDER: &str = "too old to be carried out";
 
@@ -110,12 +112,15 @@ async fn old_messages_are_listed_and_run_when_somebody_says_so() -> Result<()> {
     another(&world).await?;
     assert_eq!(world.ledger().count("begin"), 2, "none of them is run");
     assert_eq!(press(&world, "bob", &list, "Run them").await?, "You may not decide this.");
+    keep_buttons(&world);
     let line = press(&world, "alice", &list, "Run them").await?;
     assert!(line.starts_with("I run all 2 now"), "{line}");
     is_answered(&world, one).await?;
     is_answered(&world, two).await?;
     let line = press(&world, "alice", &list, "Leave them").await?;
     assert_eq!(line, "That is decided already: alice had them run.");
+    world.discord().clear_faults();
+    is_decided(&world, list.id, "alice had them run.").await?;
     assert_eq!(world.ledger().count("begin"), 4);
     assert_eq!(lists(&world, world.channel()).len(), 1);
     assert_eq!(aways(&world), [""; 0], "the list says it");
@@ -162,11 +167,14 @@ async fn old_messages_that_are_left_are_never_run() -> Result<()> {
     today(&world).await?;
     let list = listed(&world, world.channel()).await?;
     assert!(list.content.starts_with("I missed a message"), "{}", list.content);
+    keep_buttons(&world);
     assert_eq!(press(&world, "bob", &list, "Leave it").await?, "They are left as they are.");
     world.stop_gateway().await?;
     world.start_gateway().await?;
     let line = press(&world, "alice", &list, "Run it").await?;
     assert_eq!(line, "That is decided already: bob left them.");
+    world.discord().clear_faults();
+    is_decided(&world, list.id, "bob left them.").await?;
     another(&world).await?;
     assert_eq!(world.ledger().count("begin"), 2);
     assert_eq!(world.discord().reactions(old), []);

@@ -2,9 +2,10 @@
 //! answered once, and nothing is left in the queue or on the disk.
 //!
 //! The place is a named point in the service, which kills itself there. `runner.rs` has the points
-//! of the runner, `gateway.rs` those of the gateway, by the rules of `docs/protocol.md`.
+//! of the runner, `gateway.rs` and `late.rs` those of the gateway, by the rules of `docs/protocol.md`.
 
 mod gateway;
+mod late;
 mod runner;
 
 use anyhow::Result;

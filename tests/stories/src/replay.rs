@@ -9,6 +9,8 @@ use harness::discord_sim::{
 };
 use harness::{Builder, Question, World};
 
+use crate::scene::keep_buttons;
+
 const MESSAGE: Option<&str> = Some("MESSAGE_CREATE");
 
 /// Each is answered once; a further answer behind them proves that no more is to come.
@@ -306,6 +308,7 @@ async fn a_press_that_is_answered_too_late_is_carried_out_once() -> Result<()> {
     let discard = button(&world, question, "Discard")?;
     let late = FaultKind::Delay(Duration::from_secs(60));
     world.discord().fault(FaultRule::once("POST", "/callback", late));
+    keep_buttons(&world);
     let failed = press(&world, &discard)?;
     assert_eq!(outcome(&world, failed).await?, Outcome::Failed);
     let again = press(&world, &discard)?;

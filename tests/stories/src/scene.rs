@@ -4,6 +4,7 @@
 //! A story whose end claims more than these has one of its own.
 
 use anyhow::Result;
+use harness::discord_sim::{FaultKind, FaultRule, MessageId};
 use harness::{Question, World};
 
 /// A question whose claude is held in the middle of the run, by the gate `go`.
@@ -39,4 +40,23 @@ pub(crate) async fn claudes_for_the_answer(world: &World, question: Question<'_>
     assert_eq!(follow_up.mark().await?, "✅");
     assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
     Ok(begun)
+}
+
+/// Buttons stay where they are until faults are cleared, as for somebody whose screen is behind.
+pub(crate) fn keep_buttons(world: &World) {
+    let edits = "/channels/{id}/messages/{id}";
+    world
+        .discord()
+        .fault(FaultRule::once("PATCH", edits, FaultKind::StatusBefore(503)).times(1000));
+}
+
+/// Waits until a message has no buttons any more, and says what was decided.
+pub(crate) async fn is_decided(world: &World, message: MessageId, line: &str) -> Result<()> {
+    world
+        .sees(line, |view| {
+            let message = view.guild.message(message)?;
+            let is_said = message.content.ends_with(&format!("\n-# {line}"));
+            (is_said && message.components.is_empty()).then_some(())
+        })
+        .await
 }

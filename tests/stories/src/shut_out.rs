@@ -38,6 +38,17 @@ async fn is_parked(world: &World, code: u32) -> Result<()> {
     Ok(())
 }
 
+/// What was said in the channel about threads that take no word.
+fn told(world: &World) -> Vec<String> {
+    let said = world.discord().history(world.channel()).into_iter();
+    said.filter(|it| it.is_bot && it.content.starts_with("-# ⚠️ ")).map(|it| it.content).collect()
+}
+
+async fn is_told(world: &World) -> Result<String> {
+    world.until("a line in the channel", || !told(world).is_empty()).await?;
+    Ok(told(world).remove(0))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_wakes_an_archived_thread() -> Result<()> {
     let world = World::start().await?;
@@ -60,10 +71,13 @@ async fn waits_for_an_open_thread(archived: bool, code: u32) -> Result<()> {
     }
     world.release("go")?;
     is_parked(&world, code).await?;
+    let line = is_told(&world).await?;
+    assert!(line.contains(&format!("<#{}>: it is locked.", question.thread())), "{line}");
     let other = world.say("[[say another]]")?;
     assert_eq!(other.answer().await?, "another");
     done(discord.lock(question.thread(), false))?;
     is_answered_once(question).await?;
+    assert_eq!(told(&world), [line], "said once, however often it was tried");
     let (content, said) = doctor(&world).await?;
     assert!(content, "{said}");
     Ok(())
@@ -87,6 +101,8 @@ async fn an_answer_waits_for_the_right_to_write() -> Result<()> {
     done(world.discord().deny_bot(channel, Permissions::SEND_MESSAGES_IN_THREADS))?;
     world.release("go")?;
     is_parked(&world, 50_013).await?;
+    let line = is_told(&world).await?;
+    assert!(line.contains("I have no permission"), "{line}");
     done(world.discord().deny_bot(channel, Permissions::default()))?;
     is_answered_once(question).await
 }
@@ -99,7 +115,9 @@ async fn an_answer_waits_until_the_bot_sees_the_server_again() -> Result<()> {
     world.release("go")?;
     is_parked(&world, 50_001).await?;
     world.discord().allow_everyone(Permissions::USUAL);
-    is_answered_once(question).await
+    is_answered_once(question).await?;
+    assert_eq!(told(&world), [""; 0], "the channel took no word either, and it is over");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,6 +141,7 @@ async fn a_question_waits_for_the_right_to_start_threads() -> Result<()> {
     let question = world.say("[[say the answer]]")?;
     question.is_seen().await?;
     is_parked(&world, 50_013).await?;
+    assert!(question.refusal().await?.contains("I can't start a thread here"));
     done(world.discord().deny_bot(channel, Permissions::default()))?;
     is_answered_once(question).await
 }

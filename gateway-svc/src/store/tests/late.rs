@@ -3,6 +3,7 @@
 
 use crate::away::Away;
 use crate::missed::{Choice, Decided, Missed};
+use crate::store::missed::Listed;
 
 use super::together::{eight, how_many};
 use super::*;
@@ -35,7 +36,12 @@ async fn list(store: &Store, place: u64) -> Vec<u64> {
 }
 
 async fn decide(store: &Store, list: u64, choice: Choice) -> Option<Decided> {
-    store.decide_missed(MessageId::new(list).unwrap(), choice, &ada(), 6).await.unwrap()
+    let list = MessageId::new(list).unwrap();
+    let nowhere = Listed { place: "5".parse().unwrap(), channel: "5".parse().unwrap() };
+    let at = store.missed_list(list).await.unwrap().unwrap_or(nowhere);
+    let row = row(&format!("missed/{list}/decided"));
+    let at = (at, &"app".parse().unwrap());
+    store.decide_missed(list, choice, at, &ada(), row, 6).await.unwrap()
 }
 
 async fn due(store: &Store) -> Vec<u64> {
