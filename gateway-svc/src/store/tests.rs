@@ -184,6 +184,7 @@ fn record(run: &RunId, state: State) -> Record {
         session: SessionId::random(),
         state,
         deaths: 0,
+        since_ms: None,
         quiet_since_ms: None,
         notice: None,
         trace: None,
