@@ -5,6 +5,7 @@
 //! too late is run when somebody wants it (`late.rs`), one message at a time and after all that was
 //! heard. A live message never moves a cursor and is never too late.
 
+mod behind;
 mod catch_up;
 mod late;
 
@@ -56,8 +57,7 @@ pub(crate) struct Hearing {
     late: late::Late,
     /// The mapped channel of each place that was asked about: a hint that saves a question.
     parents: HashMap<ChannelId, Option<ChannelId>>,
-    /// Whether something was left to the next reading.
-    behind: bool,
+    behind: behind::Behind,
 }
 
 /// How a message came to us.
@@ -103,7 +103,7 @@ impl Hearing {
             listening: catch_up::Listening::default(),
             late: late::Late::default(),
             parents: HashMap::new(),
-            behind: false,
+            behind: behind::Behind::default(),
         }
     }
 
@@ -113,7 +113,7 @@ impl Hearing {
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         timer.reset();
         loop {
-            if std::mem::take(&mut self.behind) {
+            if self.behind.take_wish() {
                 timer.reset_after(SOON);
             }
             tokio::select! {
@@ -142,12 +142,17 @@ impl Hearing {
     }
 
     /// Judges one message and stores the verdict. What fails is heard again by the next catch-up,
-    /// since no cursor moved over it.
+    /// since no cursor moved over it, and so is what comes after it in its place.
     async fn hear(&mut self, heard: &Heard) {
+        if self.behind.holds(heard.channel) {
+            tracing::debug!(message = %heard.id, "is read in its turn");
+            self.behind.leave(heard.channel, heard.id);
+            return;
+        }
         let span = tracing::info_span!("accept", otel.kind = "consumer", message.id = %heard.id);
         if let Err(error) = self.try_hear(heard, Found::Live).instrument(span).await {
             tracing::warn!(message = %heard.id, error = format!("{error:#}"), "will be read again");
-            self.behind = true;
+            self.behind.leave(heard.channel, heard.id);
         }
     }
 

@@ -297,6 +297,7 @@ async fn park(
 ) -> Result<(), StoreError> {
     let name = &due.row.name;
     if parked::is_line(&due.row) {
+        tracing::warn!(%thread, why, "its channel takes no word of it either");
         return store.give_up(thread, name, why, None, now_ms()).await;
     }
     if let Some((channel, project)) = store.home_of(thread).await?

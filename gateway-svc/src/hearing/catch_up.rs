@@ -63,7 +63,8 @@ impl Hearing {
             since_ms => self.listening.began = Some(Began { since_ms, at_ms }),
         }
         if let Err(error) = self.store.close_gates(gates_until_ms(self.catch_up)).await {
-            tracing::error!(error = ?error, "the gates stay open");
+            tracing::error!(error = ?error, "nothing is taken before everything was read");
+            self.behind.leave_everything();
         }
         let waiting = self.store.waiting().await.unwrap_or_else(|error| {
             tracing::warn!(error = ?error, "what waits was not read again");
@@ -140,6 +141,7 @@ impl Hearing {
 impl Hearing {
     /// Reads what was missed, in every mapped channel and every live thread.
     pub(super) async fn catch_up(&mut self) {
+        self.behind.begin_reading();
         self.store_beginning().await;
         let aways = self.store.aways().await.unwrap_or_else(|error| {
             tracing::warn!(error = ?error, "channels are told later that we were away");
@@ -147,8 +149,13 @@ impl Hearing {
         });
         let channels = self.read_channels().await;
         let threads = self.read_threads(&aways).await;
-        self.behind |= !(channels && threads);
-        if let Err(error) = self.tell_away(&aways, channels && threads).await {
+        let is_all_read = self.read_left().await && channels && threads;
+        if is_all_read {
+            self.behind.all_was_read();
+        } else {
+            self.behind.read_soon();
+        }
+        if let Err(error) = self.tell_away(&aways, is_all_read).await {
             tracing::warn!(error = ?error, "channels are told later that we were away");
         }
         self.late.look_again();
@@ -196,6 +203,22 @@ impl Hearing {
         is_all_read
     }
 
+    /// Whether every place was read in which a message was left: a thread that somebody else started
+    /// and the store does not know is among no other.
+    async fn read_left(&mut self) -> bool {
+        let mut is_all_read = true;
+        for (place, first) in self.behind.places() {
+            // The first message of a place has one before it, if only in name.
+            let read_to = MessageId::new(first.get() - 1).unwrap_or(first);
+            let read = self.read(Cursor { place, read_to }, |_, _| async { Ok(()) });
+            if let Err(error) = read.await {
+                tracing::warn!(%place, error = format!("{error:#}"), "was not read");
+                is_all_read = false;
+            }
+        }
+        is_all_read
+    }
+
     async fn open_gate(&self, thread: ChannelId) -> anyhow::Result<()> {
         let thread: ThreadId = thread.get().to_string().parse()?;
         crash::point("gate.read");
@@ -236,7 +259,10 @@ impl Hearing {
             let page = match self.discord.history(place, reading.after()).await {
                 Ok(page) => page,
                 // A thread that was not started yet, or is gone: there is nothing to read in it.
-                Err(DiscordError::Refused { code: UNKNOWN_CHANNEL, .. }) => return Ok(()),
+                Err(DiscordError::Refused { code: UNKNOWN_CHANNEL, .. }) => {
+                    self.behind.was_read(place);
+                    return Ok(());
+                }
                 Err(error) => return Err(error.into()),
             };
             for heard in &page {
@@ -252,6 +278,7 @@ impl Hearing {
                 crash::point("read.moved");
             }
             if turn.is_last {
+                self.behind.was_read(place);
                 return self.list_missed(place).await;
             }
         }

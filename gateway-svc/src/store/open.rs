@@ -10,6 +10,7 @@
 use std::error::Error;
 use std::fmt;
 use std::fs::{DirBuilder, OpenOptions};
+use std::future::ready;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -142,6 +143,7 @@ impl Store {
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(WAIT_MAX)
             .after_connect(|connection, _| Box::pin(begin_session(connection)))
+            .before_acquire(|connection, _| Box::pin(ready(Ok(is_at_rest(connection)))))
             .connect_with(url.0.clone())
             .await
             .map_err(|error| refused(url, error))?;
@@ -185,6 +187,13 @@ async fn begin_session(connection: &mut AnyConnection) -> sqlx::Result<()> {
     let settings = if sqlite { SQLITE_SESSION } else { POSTGRESQL_SESSION };
     sqlx::raw_sql(settings).execute(connection).await?;
     Ok(())
+}
+
+/// Whether nothing is open on a connection that is to be used again. SQLite ends a transaction by
+/// itself when the disk is full; sqlx then cannot roll it back, believes it open for ever, and would
+/// refuse every later one on that connection.
+fn is_at_rest(connection: &AnyConnection) -> bool {
+    !connection.is_in_transaction()
 }
 
 fn refused(url: &StoreUrl, error: sqlx::Error) -> StoreError {

@@ -52,6 +52,7 @@ macro_rules! promises {
 
 promises![
     a_message_is_judged_once,
+    a_connection_that_lost_its_transaction_is_not_used_again,
     a_thread_has_one_run_released_and_the_next_follows_its_outcome,
     a_record_of_another_generation_or_run_changes_nothing,
     a_notice_in_a_record_that_is_known_is_told_once,
@@ -369,6 +370,16 @@ fn presence(name: &str) -> Presence {
         draining: false,
         shared: Vec::new(),
         labels: Vec::new(),
+    }
+}
+
+/// As SQLite does by itself when the disk is full.
+async fn a_connection_that_lost_its_transaction_is_not_used_again(Fresh { store, .. }: Fresh) {
+    for _ in 0..8 {
+        let mut tx = store.begin_write().await.unwrap();
+        sqlx::raw_sql("ROLLBACK").execute(&mut *tx).await.unwrap();
+        drop(tx);
+        store.note("key", "value").await.unwrap();
     }
 }
 

@@ -89,6 +89,29 @@ async fn a_message_that_came_while_the_gateways_disk_was_full_is_answered() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_stored_is_answered_before_what_came_after_it() -> Result<()> {
+    let world = World::builder().without_gateway().start().await?;
+    let dir = world.folder().database().parent().map(std::path::Path::to_owned);
+    let dir = dir.unwrap_or_default().join("store");
+    let Some(disk) = world.small_disk(&dir, MEGABYTES)? else { return Ok(()) };
+    world.store_at(&dir.join("gateway.db")).await;
+    world.start_gateway().await?;
+    let first = world.say("[[say first]]")?;
+    assert_eq!(first.answer().await?, "first");
+    // When another was answered, nothing of the first is to be written any more.
+    let other = world.say("[[say other]]")?;
+    other.mark().await?;
+    disk.fill()?;
+    let second = first.follow_up("[[say second]]").await?;
+    world.logs("gateway-svc", "will be read again").await?;
+    disk.empty()?;
+    let third = first.follow_up("[[say third]]").await?;
+    assert_eq!((second.mark().await?, third.mark().await?), ("✅", "✅"));
+    assert_eq!(first.said_in_thread()?, ["first", "second", "third"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_ends_while_the_disk_of_the_bus_is_full_is_answered_when_there_is_room()
 -> Result<()> {
     let world = World::start().await?;

@@ -114,6 +114,7 @@ async fn an_answer_waits_until_the_bot_sees_the_server_again() -> Result<()> {
     world.discord().allow_everyone(Permissions::default());
     world.release("go")?;
     is_parked(&world, 50_001).await?;
+    world.logs("gateway-svc", "its channel takes no word of it either").await?;
     world.discord().allow_everyone(Permissions::USUAL);
     is_answered_once(question).await?;
     assert_eq!(told(&world), [""; 0], "the channel took no word either, and it is over");
