@@ -111,13 +111,20 @@ async fn start(
     tasks.spawn(ended(hearing.run(hear, stop.clone())));
     tasks.spawn(ended(feed::run(bus.clone(), folder.clone(), readiness.clone(), stop.clone())));
     let publishing =
-        publisher::run(store.clone(), bus.clone(), folder, signals.clone(), stop.clone());
+        publisher::run(Arc::clone(&routes), folder.clone(), signals.clone(), stop.clone());
     tasks.spawn(ended(publishing));
     let poster = Poster::new(store.clone(), hands.clone(), readiness.clone(), config.posting);
     let posting = poster::run(poster, signals.clone(), stop.clone());
     tasks.spawn(ended(posting));
     tasks.spawn(ended(retention::run(store.clone(), signals.clone(), stop.clone())));
-    tasks.spawn(ended(presence::run(routes, store.clone(), bus, signals, stop.clone())));
+    let watching = presence::Watching {
+        routes,
+        store: store.clone(),
+        bus,
+        signals,
+        readiness: readiness.clone(),
+    };
+    tasks.spawn(ended(presence::run(watching, stop.clone())));
     tasks.spawn(ended(typing::run(store, hands, stop.clone())));
     let listening = ears.listen(say, stop.clone());
     tasks.spawn(async move { listening.await.context("Discord") });
@@ -167,7 +174,7 @@ pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
 /// When NATS cannot be reached or refuses.
 pub(crate) async fn make_streams(streams: &Streams, wanted: &Wanted) -> anyhow::Result<()> {
     let link = nats::connect(&streams.nats_url, "holdfast-provision").await?;
-    let made = provision(&link.context, wanted, &streams.projects).await?;
+    let made = provision(&link.context, wanted, &streams.projects, &streams.shared).await?;
     tracing::info!(made = made.join(", "), "provisioned");
     Ok(())
 }

@@ -15,6 +15,7 @@ use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
 use schemas::streams::KEEP;
 use serde::Deserialize;
 
+use crate::placement::{Sharing, Terms};
 use crate::routes::{Allow, Project, Routes};
 use crate::store::{StoreUrl, StoreUrlError};
 
@@ -134,6 +135,12 @@ struct ProjectFile {
     channels: Vec<String>,
     /// A word or a table: taken as it comes, so that its problems are told with the others.
     allow: Option<serde_json::Value>,
+    /// Whether several runners serve it.
+    #[serde(default)]
+    shared: bool,
+    /// The labels that a runner must have.
+    #[serde(default)]
+    requires: Vec<String>,
 }
 
 const NATS_URL: &str = "nats://127.0.0.1:4222";
@@ -144,6 +151,8 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(KEEP.as_secs() - 86_400);
 const CATCH_UP_EVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Above this, nobody would still wait for the thread.
 const BACKFILL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// What a label has room for in a line of the log.
+const LABEL_MAX: usize = 64;
 const ALLOW_RULE: &str = "say who may use the project: allow = \"everyone\", or \
                           allow = { roles = [\"ID\"], users = [\"ID\"] }";
 
@@ -170,6 +179,8 @@ pub(crate) struct Streams {
     pub(crate) nats_url: String,
     /// The projects whose files are kept.
     pub(crate) projects: Vec<ProjectName>,
+    /// Those of them that several runners serve.
+    pub(crate) shared: Vec<ProjectName>,
 }
 
 impl Streams {
@@ -183,12 +194,19 @@ impl Streams {
         let file: File = config::read(&path)?;
         let mut problems = Problems::default();
         let nats_url = file.nats_url(env, &mut problems);
-        let projects = file.projects.keys();
-        let projects = projects
-            .filter_map(|name| problems.take(&format!("projects.{name}"), name.parse()))
-            .collect();
+        let (mut projects, mut shared) = (Vec::new(), Vec::new());
+        for (name, project) in &file.projects {
+            let Some(name) = problems.take(&format!("projects.{name}"), name.parse()) else {
+                continue;
+            };
+            match project.sharing() {
+                Sharing::Shared => shared.push(ProjectName::clone(&name)),
+                Sharing::Exclusive => {}
+            }
+            projects.push(name);
+        }
         problems.none(&path)?;
-        Ok(Self { nats_url, projects })
+        Ok(Self { nats_url, projects, shared })
     }
 }
 
@@ -331,11 +349,33 @@ fn routes(projects: BTreeMap<String, ProjectFile>, problems: &mut Problems) -> R
             channels.push(channel);
         }
         let allow = problems.take(&at("allow"), allow(project.allow.as_ref()));
-        if let (Some(name), Some(allow)) = (parsed, allow) {
-            all.push(Project { name, channels, allow });
+        let sharing = project.sharing();
+        let requires = problems.take(&at("requires"), labels(project.requires));
+        if let (Some(name), Some(allow), Some(requires)) = (parsed, allow, requires) {
+            all.push(Project { name, channels, allow, terms: Terms { sharing, requires } });
         }
     }
     Routes::new(all)
+}
+
+impl ProjectFile {
+    fn sharing(&self) -> Sharing {
+        if self.shared { Sharing::Shared } else { Sharing::Exclusive }
+    }
+}
+
+/// Labels as they are compared with those of runners: letter by letter.
+fn labels(texts: Vec<String>) -> Result<Vec<String>, String> {
+    let is_label = |text: &&String| {
+        let fits = (1..=LABEL_MAX).contains(&text.len());
+        fits && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.=/".contains(c))
+    };
+    match texts.iter().find(|text| !is_label(text)) {
+        Some(bad) => Err(format!(
+            "{bad:?} is no label: 1 to {LABEL_MAX} letters, digits and -_.=/ as in a runner's own"
+        )),
+        None => Ok(texts),
+    }
 }
 
 fn allow(value: Option<&serde_json::Value>) -> Result<Allow, String> {
@@ -429,6 +469,20 @@ mod tests {
     }
 
     #[test]
+    fn a_project_is_exclusive_unless_it_says_otherwise() {
+        let text = "[projects.a]\nchannels = [\"7\"]\nallow = \"everyone\"\n\
+                    [projects.b]\nchannels = [\"8\"]\nallow = \"everyone\"\n\
+                    shared = true\nrequires = [\"gpu\"]";
+        let config = load(text).unwrap();
+        let terms = |name: &str| &config.routes.project(&name.parse().unwrap()).unwrap().terms;
+        assert_eq!(*terms("a"), Terms { sharing: Sharing::Exclusive, requires: Vec::new() });
+        assert_eq!(*terms("b"), Terms { sharing: Sharing::Shared, requires: vec!["gpu".into()] });
+        let text = text.replace("gpu", "a gpu");
+        let error = load(&text).unwrap_err().to_string();
+        assert!(error.contains("projects.b.requires: \"a gpu\" is no label"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_key_is_told_with_its_line() {
         let error = load("nats_ulr = \"x\"").unwrap_err();
         let ConfigError::Malformed { source, .. } = error else { panic!("{error}") };
@@ -440,7 +494,7 @@ mod tests {
     fn the_example_is_a_configuration() {
         let text = include_str!("../../deploy/gateway.example.toml");
         let config = load(text).unwrap();
-        assert!(config.routes.has(&"my-app".parse().unwrap()));
+        assert!(config.routes.project(&"my-app".parse().unwrap()).is_some());
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) const POINTS: &[&str] = &[
     // Rule 6: the first runner becomes the owner.
     "owner.stored",
     // Rule 3: what is released is published.
+    "publish.placed",
     "publish.read",
     "publish.sent",
     "publish.controlled",

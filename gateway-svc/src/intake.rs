@@ -180,6 +180,7 @@ pub(crate) fn prompt(content: &str, files: &[(String, Vec<u8>)]) -> Result<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::{Sharing, Terms};
     use crate::routes::Allow;
 
     fn heard(content: &str) -> Heard {
@@ -201,7 +202,9 @@ mod tests {
 
     fn verdict(heard: &Heard) -> Verdict {
         let allow = Allow::Everyone;
-        let project = Project { name: "app".parse().unwrap(), channels: Vec::new(), allow };
+        let terms = Terms { sharing: Sharing::Exclusive, requires: Vec::new() };
+        let name = "app".parse().unwrap();
+        let project = Project { name, channels: Vec::new(), allow, terms };
         judge(heard, &project, &[])
     }
 

@@ -20,6 +20,7 @@ mod nonce;
 mod orders;
 mod outbox;
 mod pages;
+mod placement;
 mod poster;
 mod presence;
 mod provision;

@@ -1,55 +1,84 @@
-//! RUNNERS → owners: the first runner that shows itself with a project becomes its owner; and when
-//! each was seen last.
+//! RUNNERS → owners and sights: the first runner that shows itself with an exclusive project becomes
+//! its owner; and what each runner said last, and when.
 //!
 //! Presence is a hint: nothing is concluded from its absence, and who owns a project is a row of
-//! the store. A second claimant is named loudly and changes nothing.
+//! the store. A second claimant is named loudly and changes nothing; so is a runner that is not what
+//! the project asks for, in `/readyz` too for as long as it shows itself.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use platform::clock::now_ms;
+use platform::health::Readiness;
+use schemas::ids::{ProjectName, StateId};
 use schemas::presence::Presence;
+use schemas::streams::{PRESENCE_AGE, PRESENCE_EVERY};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::crash;
+use crate::placement::{self, Sharing};
 use crate::routes::Routes;
 use crate::signals::Signals;
 use crate::store::{Ownership, Store};
 
 /// The pause before the watch is asked for again.
 const PAUSE: Duration = Duration::from_secs(2);
+/// The part of `/readyz` that names runners which are not what their projects ask for.
+const RUNNERS: &str = "runners";
+
+/// What watching the runners needs.
+pub(crate) struct Watching {
+    /// What is served, and on what terms.
+    pub(crate) routes: Arc<Routes>,
+    /// Where owners and sights are kept.
+    pub(crate) store: Store,
+    /// Where runners show themselves.
+    pub(crate) bus: Bus,
+    /// Who is to know.
+    pub(crate) signals: Signals,
+    /// Where a runner is named that gets no work of its project.
+    pub(crate) readiness: Readiness,
+}
+
+/// What was told already, so that it is told once.
+#[derive(Default)]
+struct Told {
+    /// Second claimants.
+    claimants: HashSet<String>,
+    /// Runners that are not what a project asks for: why, and until when that is said.
+    misfits: BTreeMap<(ProjectName, StateId), (String, i64)>,
+}
 
 /// Watches the runners until `stop`.
-pub(crate) async fn run(
-    routes: std::sync::Arc<Routes>,
-    store: Store,
-    bus: Bus,
-    signals: Signals,
-    stop: CancellationToken,
-) {
-    let mut told = HashSet::new();
+pub(crate) async fn run(watching: Watching, stop: CancellationToken) {
+    let mut told = Told::default();
     loop {
-        match bus.presences().await {
+        match watching.bus.presences().await {
             Ok(mut presences) => {
                 let mut known = HashSet::new();
-                while let Some(Some(next)) = stop.run_until_cancelled(presences.next()).await {
-                    match next {
-                        Ok((presence, got_ms)) => {
+                loop {
+                    let next = tokio::time::timeout(PRESENCE_EVERY, presences.next());
+                    match stop.run_until_cancelled(next).await {
+                        Some(Err(_)) => {}
+                        Some(Ok(Some(Ok((presence, got_ms))))) => {
                             // The first one of a runner may be from before; its age is told by
                             // the clock of NATS. Our own says when the others come.
                             let is_news = !known.insert(presence.state_id);
                             let now_ms = now_ms();
                             let seen_ms = if is_news { now_ms } else { now_ms.min(got_ms) };
-                            note(&store, &presence, seen_ms).await;
-                            seen(&routes, &store, &signals, &presence, &mut told).await;
+                            note(&watching.store, &presence, seen_ms).await;
+                            seen(&watching, &presence, &mut told).await;
                         }
-                        Err(error) => {
+                        Some(Ok(Some(Err(error)))) => {
                             tracing::warn!(error = ?error, "the runners are watched anew");
                             break;
                         }
+                        Some(Ok(None)) | None => break,
                     }
+                    say_misfits(&watching.readiness, &mut told.misfits);
                 }
             }
             Err(error) => tracing::warn!(error = ?error, "the runners cannot be watched"),
@@ -67,33 +96,72 @@ async fn note(store: &Store, presence: &Presence, seen_ms: i64) {
     }
 }
 
-async fn seen(
-    routes: &Routes,
+async fn seen(watching: &Watching, presence: &Presence, told: &mut Told) {
+    let Watching { routes, store, signals, .. } = watching;
+    for project in presence.projects.iter().filter_map(|name| routes.project(name)) {
+        let (name, terms) = (&project.name, &project.terms);
+        if let Some(misfit) = placement::misfit(name, terms, presence) {
+            let runner = &presence.runner;
+            let line = format!("{runner} gets no work of {name}: {misfit}");
+            let age_ms = i64::try_from(PRESENCE_AGE.as_millis()).expect("some seconds fit");
+            let said = (line.clone(), now_ms() + age_ms);
+            let before = told.misfits.insert((name.clone(), presence.state_id), said);
+            if before.is_none_or(|(said, _)| said != line) {
+                tracing::error!(project = %name, %runner, %misfit, "a runner gets no work of a project");
+            }
+            continue;
+        }
+        told.misfits.remove(&(name.clone(), presence.state_id));
+        match terms.sharing {
+            Sharing::Exclusive => {
+                claimed(store, signals, name, presence, &mut told.claimants).await;
+            }
+            Sharing::Shared => {}
+        }
+    }
+}
+
+/// Says in `/readyz` which runners are not what their projects ask for; those that showed themselves
+/// no more are forgotten.
+fn say_misfits(
+    readiness: &Readiness,
+    misfits: &mut BTreeMap<(ProjectName, StateId), (String, i64)>,
+) {
+    misfits.retain(|_, (_, until_ms)| now_ms() <= *until_ms);
+    let lines: Vec<_> = misfits.values().map(|(line, _)| line.as_str()).collect();
+    if lines.is_empty() {
+        readiness.ready(RUNNERS);
+    } else {
+        readiness.not_ready(RUNNERS, lines.join("; "));
+    }
+}
+
+/// A runner shows itself with an exclusive project.
+async fn claimed(
     store: &Store,
     signals: &Signals,
+    project: &ProjectName,
     presence: &Presence,
     told: &mut HashSet<String>,
 ) {
-    for project in presence.projects.iter().filter(|project| routes.has(project)) {
-        match store.claim_project(project, presence, now_ms()).await {
-            Ok(Ownership::New) => {
-                crash::point("owner.stored");
-                tracing::info!(%project, runner = %presence.runner, "has an owner");
-                signals.released.notify_one();
-            }
-            Ok(Ownership::Known) => {}
-            Ok(Ownership::Accepted) => {
-                tracing::info!(%project, runner = %presence.runner, "has its owner's new state");
-            }
-            Ok(Ownership::Other(owner)) => {
-                if told.insert(format!("{project} {}", presence.state_id)) {
-                    tracing::error!(
-                        %project, %owner, claimant = %presence.runner,
-                        "a second runner claims an exclusive project and gets no work of it"
-                    );
-                }
-            }
-            Err(error) => tracing::warn!(error = ?error, "a runner was not noted"),
+    match store.claim_project(project, presence, now_ms()).await {
+        Ok(Ownership::New) => {
+            crash::point("owner.stored");
+            tracing::info!(%project, runner = %presence.runner, "has an owner");
+            signals.released.notify_one();
         }
+        Ok(Ownership::Known) => {}
+        Ok(Ownership::Accepted) => {
+            tracing::info!(%project, runner = %presence.runner, "has its owner's new state");
+        }
+        Ok(Ownership::Other(owner)) => {
+            if told.insert(format!("{project} {}", presence.state_id)) {
+                tracing::error!(
+                    %project, %owner, claimant = %presence.runner,
+                    "a second runner claims an exclusive project and gets no work of it"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(error = ?error, "a runner was not noted"),
     }
 }

@@ -20,7 +20,8 @@ pub(crate) struct Wanted {
     projects: Vec<ProjectName>,
 }
 
-/// Makes what is wanted, and what every Holdfast needs.
+/// Makes what is wanted, and what every Holdfast needs. A shared project has a consumer that its
+/// runners have in common.
 ///
 /// # Errors
 ///
@@ -29,6 +30,7 @@ pub(crate) async fn provision(
     context: &Context,
     wanted: &Wanted,
     configured: &[ProjectName],
+    shared: &[ProjectName],
 ) -> anyhow::Result<Vec<String>> {
     let mut made = Vec::new();
     for spec in [streams::work(), streams::runs(), streams::control(), streams::runners()] {
@@ -39,7 +41,8 @@ pub(crate) async fn provision(
         made.push(format!("stream {}", spec.name));
     }
     let runners = wanted.runners.iter().map(streams::runner_consumer);
-    for spec in runners.chain([streams::feed_consumer()]) {
+    let projects = shared.iter().map(streams::project_consumer);
+    for spec in runners.chain(projects).chain([streams::feed_consumer()]) {
         consumer(context, &spec).await?;
         made.push(format!("consumer {} of {}", spec.name, spec.stream));
     }

@@ -4,18 +4,22 @@
 //! feed heals, and publishes the run again, which is harmless while the message is stored and
 //! mends the loss when it is not. What a person ended is to be stopped as well: its controls are
 //! written until a record says that nobody is at it. It never decides that a run is over.
+//!
+//! Where a run goes is decided once for each generation and stored before it is published
+//! (`placement`), whichever gateway does it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use platform::clock::now_ms;
-use schemas::ids::RunnerId;
 use schemas::streams::{Place, WorkSubject};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::crash;
 use crate::feed::Folder;
+use crate::placement::{self, Asked, Decision, Sight, Terms};
+use crate::routes::Routes;
 use crate::signals::Signals;
 use crate::store::{Released, Stopping, Store};
 
@@ -24,14 +28,13 @@ const EVERY: Duration = Duration::from_secs(15);
 
 /// Publishes what is released, until `stop`.
 pub(crate) async fn run(
-    store: Store,
-    bus: Bus,
+    routes: Arc<Routes>,
     folder: Folder,
     signals: Signals,
     stop: CancellationToken,
 ) {
     loop {
-        if let Err(error) = reconcile(&store, &bus, &folder).await {
+        if let Err(error) = reconcile(&routes, &folder).await {
             tracing::warn!(error = format!("{error:#}"), "publishing waits");
         }
         tokio::select! {
@@ -42,11 +45,15 @@ pub(crate) async fn run(
     }
 }
 
-async fn reconcile(store: &Store, bus: &Bus, folder: &Folder) -> anyhow::Result<()> {
+async fn reconcile(routes: &Routes, folder: &Folder) -> anyhow::Result<()> {
+    let Folder { store, bus, .. } = folder;
     store.release_due(now_ms()).await?;
+    let sights = store.sights().await?;
     for released in store.released().await? {
         let run = released.request.run.clone();
-        if let Err(error) = one(store, bus, folder, &released).await {
+        let known = routes.project(&released.request.project);
+        let terms = known.map_or(&placement::USUAL, |project| &project.terms);
+        if let Err(error) = one(folder, &released, terms, &sights).await {
             // One run that cannot be published must not keep the others.
             tracing::warn!(%run, error = format!("{error:#}"), "a run waits to be published");
         }
@@ -76,7 +83,13 @@ async fn stop(store: &Store, bus: &Bus, stopping: &Stopping) -> anyhow::Result<(
     Ok(())
 }
 
-async fn one(store: &Store, bus: &Bus, folder: &Folder, released: &Released) -> anyhow::Result<()> {
+async fn one(
+    folder: &Folder,
+    released: &Released,
+    terms: &Terms,
+    sights: &[Sight],
+) -> anyhow::Result<()> {
+    let Folder { store, bus, .. } = folder;
     let request = &released.request;
     let key = released.key();
     if let Some(record) = bus.record(&key).await? {
@@ -85,14 +98,10 @@ async fn one(store: &Store, bus: &Bus, folder: &Folder, released: &Released) -> 
             return Ok(());
         }
     }
-    let Some(owner) = &released.owner else {
-        tracing::info!(run = %request.run, project = %request.project, "waits for a runner");
-        return Ok(());
-    };
-    let runner: RunnerId = owner.parse().context("the owner's name")?;
+    let Some(place) = place(store, released, terms, sights).await? else { return Ok(()) };
     let subject = WorkSubject {
         project: request.project.clone(),
-        place: Place::At(runner),
+        place,
         run: request.run.clone(),
         generation: request.generation,
     };
@@ -104,4 +113,32 @@ async fn one(store: &Store, bus: &Bus, folder: &Folder, released: &Released) -> 
         crash::point("publish.controlled");
     }
     Ok(())
+}
+
+/// Where a run is, or is put now; `None`: nowhere yet.
+async fn place(
+    store: &Store,
+    released: &Released,
+    terms: &Terms,
+    sights: &[Sight],
+) -> anyhow::Result<Option<Place>> {
+    if let Some(place) = &released.place {
+        return Ok(Some(place.clone()));
+    }
+    let request = &released.request;
+    let (run, project) = (&request.run, &request.project);
+    let asked =
+        Asked { project, terms, owner: released.owner.as_ref(), home: released.home.as_ref() };
+    match placement::place(asked, sights, now_ms()) {
+        Decision::Put(place) => {
+            let stored =
+                store.put((run, request.generation), (project, terms.sharing), &place).await?;
+            crash::point("publish.placed");
+            Ok(stored)
+        }
+        Decision::Wait(why) => {
+            tracing::info!(%run, %project, ?why, "waits for a runner");
+            Ok(None)
+        }
+    }
 }

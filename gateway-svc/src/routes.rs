@@ -6,6 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
 
+use crate::placement::Terms;
+
 /// The mapped channels.
 #[derive(Debug)]
 pub(crate) struct Routes {
@@ -22,6 +24,8 @@ pub(crate) struct Project {
     pub(crate) channels: Vec<ChannelId>,
     /// Who may use it.
     pub(crate) allow: Allow,
+    /// What it asks of its runners.
+    pub(crate) terms: Terms,
 }
 
 /// Who may use a project.
@@ -60,9 +64,9 @@ impl Routes {
             .flat_map(|project| project.channels.iter().map(move |channel| (*channel, project)))
     }
 
-    /// Whether a project of that name is mapped.
-    pub(crate) fn has(&self, name: &ProjectName) -> bool {
-        self.projects.iter().any(|project| project.name == *name)
+    /// The project of that name, if it is mapped.
+    pub(crate) fn project(&self, name: &ProjectName) -> Option<&Project> {
+        self.projects.iter().find(|project| project.name == *name)
     }
 }
 

@@ -11,6 +11,7 @@ mod missed;
 mod open;
 mod orders;
 mod outbox;
+mod places;
 mod retention;
 mod runs;
 mod twin;
@@ -197,20 +198,26 @@ impl Store {
         row.map(|row| id(row.try_get("channel")?, ChannelId::new)).transpose()
     }
 
-    /// Notes that a runner was seen. Never goes back, and writes no more often than it must to tell
-    /// who is away.
+    /// Notes that a runner was seen, and what it says. Never goes back, and writes no more often than
+    /// it must to tell who is away.
     pub(crate) async fn saw(&self, presence: &Presence, seen_ms: i64) -> Result<()> {
+        let said = serde_json::to_string(presence)
+            .map_err(|source| StoreError::BadJson { what: "presence", source })?;
         let step_ms = i64::try_from(PRESENCE_EVERY.as_millis() / 2).expect("some seconds fit");
         sqlx::query(
-            "INSERT INTO runners (state_id, runner, seen_ms) VALUES ($1, $2, $3)
+            "INSERT INTO runners (state_id, runner, seen_ms, presence) VALUES ($1, $2, $3, $5)
              ON CONFLICT (state_id) DO UPDATE
-                SET runner = excluded.runner, seen_ms = excluded.seen_ms
-              WHERE runners.seen_ms + $4 <= excluded.seen_ms",
+                SET runner = excluded.runner, seen_ms = excluded.seen_ms,
+                    presence = excluded.presence
+              WHERE runners.seen_ms + $4 <= excluded.seen_ms
+                 OR runners.seen_ms <= excluded.seen_ms
+                    AND COALESCE(runners.presence, '') <> excluded.presence",
         )
         .bind(presence.state_id.to_string())
         .bind(presence.runner.as_str())
         .bind(seen_ms)
         .bind(step_ms)
+        .bind(said)
         .execute(&self.pool)
         .await?;
         Ok(())

@@ -187,7 +187,7 @@ impl Hearing {
         };
         let mut is_all_read = true;
         for (cursor, project) in threads {
-            if !self.routes.has(&project) {
+            if self.routes.project(&project).is_none() {
                 continue;
             }
             let read =

@@ -427,7 +427,8 @@ pub(super) async fn end(tx: &mut Tx, run: &RunId, outcome: &str, now_ms: i64) ->
 async fn requeue(tx: &mut Tx, run: &RunId, generation: Generation) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE runs SET state = 'queued', generation = $2, since = $2, outcome = NULL, released_ms = NULL,
-                         ended_ms = NULL, attempt = NULL, owner = NULL, phase = NULL, record = NULL
+                         ended_ms = NULL, attempt = NULL, owner = NULL, phase = NULL, record = NULL,
+                         place = NULL
           WHERE run = $1",
     )
     .bind(run.as_str())

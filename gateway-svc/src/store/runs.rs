@@ -1,18 +1,22 @@
 //! Verdicts and runs: accepting, releasing, folding records.
 
-use schemas::ids::{ChannelId, Generation, MessageId, ProjectName, RunId, SessionId, ThreadId};
+use schemas::ids::{
+    ChannelId, Generation, MessageId, ProjectName, RunId, RunnerId, SessionId, ThreadId,
+};
 use schemas::record::{Outcome, Record};
 use schemas::request::{Author, Request};
 use schemas::run::{Fact, Phase, Run, Step};
-use schemas::streams::RunKey;
+use schemas::streams::{Place, RunKey};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _};
 
 use super::outbox::insert_rows;
+use super::places::{read_place, runner};
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
 use crate::outbox::Row;
+use crate::placement::Taken;
 use crate::release::{Gate, LOOK_MAX, Open, Standing, due};
-use crate::render::Place;
+use crate::render;
 
 /// A message that was accepted.
 #[derive(Clone, Debug)]
@@ -41,7 +45,15 @@ pub(crate) struct Released {
     /// The work message.
     pub(crate) request: Request,
     /// The project's owner, if it has one yet.
-    pub(crate) owner: Option<String>,
+    pub(crate) owner: Option<RunnerId>,
+    /// The runner that held its thread's last run, or was chosen for the next.
+    pub(crate) home: Option<RunnerId>,
+    /// Where it was put in this generation, if that is decided.
+    pub(crate) place: Option<Place>,
+    /// Whether a record of it was seen in this generation.
+    pub(crate) taken: Taken,
+    /// When it was released.
+    pub(crate) released_ms: i64,
     /// The W3C `traceparent` of the accepting span.
     pub(crate) trace: Option<String>,
 }
@@ -118,8 +130,10 @@ impl Store {
     pub(crate) async fn released(&self) -> Result<Vec<Released>> {
         let rows = sqlx::query(
             "SELECT r.run, r.project, r.channel, r.thread, r.asked_by, r.author, r.author_name,
-                    r.prompt, r.session, r.trace, r.generation, r.since, o.runner
+                    r.prompt, r.session, r.trace, r.generation, r.since, r.place, r.attempt, r.released_ms,
+                    o.runner, t.home
                FROM runs r LEFT JOIN owners o ON o.project = r.project
+                    LEFT JOIN threads t ON t.thread = r.thread
               WHERE r.state = 'released' ORDER BY r.accepted_ms, r.run",
         )
         .fetch_all(&self.pool)
@@ -134,7 +148,7 @@ impl Store {
         &self,
         key: &RunKey,
         record: &Record,
-        rows: impl FnOnce(&Place) -> Vec<Row>,
+        rows: impl FnOnce(&render::Place) -> Vec<Row>,
         now_ms: i64,
     ) -> Result<Folded> {
         let mut tx = self.begin_write().await?;
@@ -166,7 +180,7 @@ impl Store {
         if moved {
             store_fact(&mut tx, key, record, now_ms).await?;
         }
-        let place = Place {
+        let place = render::Place {
             run: key.run.clone(),
             generation: fact.generation,
             thread: key.thread,
@@ -402,5 +416,14 @@ fn released(row: &AnyRow) -> Result<Released> {
         message: message.map(|message| id(message, MessageId::new)).transpose()?,
         prompt: row.try_get("prompt")?,
     };
-    Ok(Released { request, owner: row.try_get("runner")?, trace: row.try_get("trace")? })
+    let attempt: Option<i64> = row.try_get("attempt")?;
+    Ok(Released {
+        request,
+        owner: runner(row, "runner")?,
+        home: runner(row, "home")?,
+        place: read_place(row)?,
+        taken: if attempt.is_some() { Taken::Yes } else { Taken::No },
+        released_ms: row.try_get::<Option<i64>, _>("released_ms")?.unwrap_or_default(),
+        trace: row.try_get("trace")?,
+    })
 }

@@ -50,6 +50,7 @@ macro_rules! survives {
 survives! { an_answer_survives {
     a_question_survives_a_death_before_it_is_stored: "accept.heard";
     a_question_survives_a_death_after_it_is_stored: "accept.stored";
+    a_question_survives_a_death_after_its_place_is_stored: "publish.placed";
     a_question_survives_a_death_before_it_is_published: "publish.read";
     a_question_survives_a_death_after_it_is_published: "publish.sent";
     an_answer_survives_a_death_when_a_record_came: "feed.got";
