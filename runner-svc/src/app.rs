@@ -27,6 +27,7 @@ use crate::command::for_tmux;
 use crate::config::Config;
 use crate::directories::{Directories, Seat};
 use crate::doctor;
+use crate::draining;
 use crate::host::Host;
 use crate::identity::{self, Name, NotOurs};
 use crate::intent::Intents;
@@ -193,10 +194,16 @@ async fn claims(
         while let Some(ended) = attempts.try_join_next() {
             report(ended);
         }
+        let takes_work = draining::is_over(&host.config.state_dir);
+        if host.stop.run_until_cancelled(takes_work).await.is_none() {
+            return;
+        }
         let free = Arc::clone(slots).acquire_owned();
         let Some(Ok(slot)) = host.stop.run_until_cancelled(free).await else { return };
         let Some(fetched) = host.stop.run_until_cancelled(host.bus.fetch()).await else { return };
         match fetched {
+            // It comes again: to whoever asks then.
+            Ok(Some(_)) if draining::is_on(&host.config.state_dir) => {}
             Ok(Some(delivery)) => {
                 pause = pauses.build();
                 readiness.ready("nats");
@@ -253,7 +260,7 @@ async fn presence(host: Arc<Host>, name: Name) -> anyhow::Result<()> {
             projects: host.config.projects.keys().cloned().collect(),
             slots: host.config.slots,
             busy: u16::try_from(host.live.count()).unwrap_or(u16::MAX),
-            draining: false,
+            draining: draining::is_on(&host.config.state_dir),
             shared: Vec::new(),
             labels: Vec::new(),
         };

@@ -17,6 +17,7 @@ use tokio::process::Command;
 use crate::bus::Bus;
 use crate::command::{Settings, for_tmux, passed};
 use crate::config::{Config, Project};
+use crate::draining;
 use crate::identity;
 use crate::state;
 use crate::tmux::Tmux;
@@ -60,6 +61,7 @@ async fn host(config: &Config, env: &BTreeMap<OsString, OsString>) -> Vec<Findin
         finding("claude", claude(config, env).await),
         finding("claude's login", login(config, env)),
         finding("state directory", state_dir(&config.state_dir)),
+        finding("work", takes_work(&config.state_dir)),
     ];
     let worktrees = Worktrees::new(&config.state_dir, env);
     for (name, project) in &config.projects {
@@ -67,6 +69,14 @@ async fn host(config: &Config, env: &BTreeMap<OsString, OsString>) -> Vec<Findin
         findings.push(finding(&format!("project {name}"), found));
     }
     findings
+}
+
+/// Whether it takes new work: a person may have forgotten that it does not.
+fn takes_work(state_dir: &Path) -> Result<String, String> {
+    if draining::is_on(state_dir) {
+        return Err("draining: it takes no new work until `runner-svc drain --off`".to_owned());
+    }
+    Ok("is taken".to_owned())
 }
 
 async fn tmux(env: &BTreeMap<OsString, OsString>) -> Result<String, String> {

@@ -14,6 +14,7 @@ mod config;
 mod crash;
 mod directories;
 mod doctor;
+mod draining;
 mod held;
 mod host;
 mod identity;
@@ -58,6 +59,12 @@ enum Command {
     AcceptBus,
     /// Take the name for this state directory, when the one that had it is gone for good.
     AcceptName,
+    /// Take no new work, also after a restart; what runs goes on.
+    Drain {
+        /// Take work again.
+        #[arg(long)]
+        off: bool,
+    },
     /// Look at what this host needs, and say what to do.
     Doctor,
     /// Keep the claude of one spool (started by `serve`, inside tmux).
@@ -84,6 +91,8 @@ fn main() -> ExitCode {
         Command::Keep { dir } => return keeper::run(&dir),
         Command::Watch { dir } => return watch::run(&dir),
         Command::Serve => with_config(cli.config, serve),
+        Command::Drain { off: false } => with_config(cli.config, drain),
+        Command::Drain { off: true } => with_config(cli.config, drain_off),
         Command::Doctor => with_config(cli.config, doctor),
         Command::AcceptBus => with_config(cli.config, accept_bus),
         Command::AcceptName => with_config(cli.config, accept_name),
@@ -171,6 +180,22 @@ fn accept_bus(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
 fn accept_name(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
     let _telemetry = telemetry::start("runner-svc");
     runtime()?.block_on(app::accept_name(&config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
+#[expect(clippy::print_stdout, reason = "what the person asked for")]
+fn drain(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
+    draining::begin(&config.state_dir).context("cannot write into the state directory")?;
+    println!("{} takes no new work; `drain --off` ends that", config.name);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
+#[expect(clippy::print_stdout, reason = "what the person asked for")]
+fn drain_off(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
+    draining::end(&config.state_dir).context("cannot write into the state directory")?;
+    println!("{} takes work", config.name);
     Ok(ExitCode::SUCCESS)
 }
 
