@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::config::{Config, Streams};
@@ -24,7 +25,9 @@ use crate::poster::Poster;
 use crate::provision::{Wanted, provision};
 use crate::signals::Signals;
 use crate::store::{Alone, Store};
-use crate::{discord, doctor, feed, hearing, poster, presence, publisher, retention, typing};
+use crate::{
+    discord, doctor, feed, hearing, peers, poster, presence, publisher, retention, typing,
+};
 
 /// Events that may wait between Discord and the store.
 const EVENTS_MAX: usize = 1024;
@@ -113,9 +116,17 @@ async fn start(
     let publishing =
         publisher::run(Arc::clone(&routes), folder.clone(), signals.clone(), stop.clone());
     tasks.spawn(ended(publishing));
-    let poster = Poster::new(store.clone(), hands.clone(), readiness.clone(), config.posting);
+    let gateway = Uuid::new_v4().simple().to_string();
+    let poster = Poster::new(
+        store.clone(),
+        hands.clone(),
+        readiness.clone(),
+        config.posting,
+        gateway.clone(),
+    );
     let posting = poster::run(poster, signals.clone(), stop.clone());
     tasks.spawn(ended(posting));
+    tasks.spawn(ended(peers::run(store.clone(), gateway, signals.clone(), stop.clone())));
     tasks.spawn(ended(retention::run(store.clone(), signals.clone(), stop.clone())));
     let watching = presence::Watching {
         routes,

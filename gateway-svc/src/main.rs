@@ -17,9 +17,11 @@ mod hearing;
 mod intake;
 mod missed;
 mod nonce;
+mod operator;
 mod orders;
 mod outbox;
 mod pages;
+mod peers;
 mod placement;
 mod poster;
 mod presence;
@@ -40,6 +42,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use platform::config::{ConfigError, environment};
 use platform::{EXIT_CONFIG, shutdown, telemetry};
+use schemas::ids::{ProjectName, RunId, RunnerId, ThreadId};
 use tokio_util::sync::CancellationToken;
 
 /// Drive Claude Code from Discord: the gateway.
@@ -61,6 +64,25 @@ enum Command {
     Doctor,
     /// Go on with streams that were made anew: runs without outcome are released again.
     AcceptBus,
+    /// Let a conversation of a shared project go on at a runner.
+    Move {
+        /// The thread's id.
+        thread: ThreadId,
+        /// The runner's name.
+        runner: RunnerId,
+    },
+    /// Give an exclusive project to a runner, with what is asked of it.
+    Owner {
+        /// The project's name.
+        project: ProjectName,
+        /// The runner's name.
+        runner: RunnerId,
+    },
+    /// End a run, whether its runner answers or not.
+    End {
+        /// The run: m<id of the message>.
+        run: RunId,
+    },
     /// Make the streams, buckets and consumers in NATS, or bring them up to date.
     Provision(provision::Wanted),
 }
@@ -73,11 +95,19 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(Ended::Config(error)) => refuse(error),
-        Err(Ended::Other(error)) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
+        Err(Ended::Other(error)) => fail(&error),
     }
+}
+
+/// Says why it came to nothing: to the log of a service, to whoever gave a command.
+#[expect(clippy::print_stderr, reason = "a command has no log, and a person waits for this")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!("{error:#}");
+    } else {
+        eprintln!("gateway-svc: {error:#}");
+    }
+    ExitCode::FAILURE
 }
 
 /// Why the process ends without success.
@@ -123,6 +153,18 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             runtime()?.block_on(app::accept_bus(&config))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Move { thread, runner } => {
+            let config = config::Config::load(cli.config, &env)?;
+            Ok(say(&runtime()?.block_on(operator::move_thread(&config, thread, &runner))?))
+        }
+        Command::Owner { project, runner } => {
+            let config = config::Config::load(cli.config, &env)?;
+            Ok(say(&runtime()?.block_on(operator::owner(&config, &project, &runner))?))
+        }
+        Command::End { run } => {
+            let config = config::Config::load(cli.config, &env)?;
+            Ok(say(&runtime()?.block_on(operator::end(&config, &run))?))
+        }
         Command::Provision(wanted) => {
             let streams = config::Streams::load(cli.config, &env)?;
             let _telemetry = telemetry::start("gateway-svc");
@@ -134,6 +176,13 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Runtime::new().context("the system gives no threads")
+}
+
+/// Says what was done.
+#[expect(clippy::print_stdout, reason = "what the person asked for")]
+fn say(line: &str) -> ExitCode {
+    println!("{line}");
+    ExitCode::SUCCESS
 }
 
 /// Says what is wrong with the configuration.

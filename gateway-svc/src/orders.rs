@@ -163,7 +163,7 @@ impl Orders {
 }
 
 /// What stands under the question after an order, and in place of the buttons that it came by.
-fn marks(done: &Done, place: Option<&render::Place>, by: &str) -> Vec<Row> {
+pub(crate) fn marks(done: &Done, place: Option<&render::Place>, by: &str) -> Vec<Row> {
     let Some(place) = place else { return Vec::new() };
     // The buttons are of the generation that was decided about.
     let was = Generation(place.generation.0.saturating_sub(1));

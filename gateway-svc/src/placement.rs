@@ -17,6 +17,9 @@ use schemas::streams::{PRESENCE_AGE, Place};
 /// [`schemas::streams::TAKEOVER`], so that a claude it may have left was fenced by then.
 pub(crate) const GIVEN_UP: Duration = Duration::from_secs(120);
 
+/// How long a run waits for a runner before that is said: a runner that restarts is back by then.
+pub(crate) const SAID_AFTER: Duration = Duration::from_secs(30);
+
 /// How a project is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sharing {
@@ -228,6 +231,40 @@ pub(crate) fn is_stranded(
         && sights
             .iter()
             .any(|sight| sight.presence.runner != *at && sight.is_free_for(project, terms, now_ms))
+}
+
+/// Who could take a run, and is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Awaited {
+    /// The one runner that it is put at, or that owns the project.
+    pub(crate) runner: Option<RunnerId>,
+    /// When it, or any that serves the project, was seen last.
+    pub(crate) seen_ms: Option<i64>,
+}
+
+/// Whom a run waits for that is put there or nowhere yet; `None`: somebody is there for it.
+pub(crate) fn awaited(
+    asked: Asked<'_>,
+    put: Option<&Place>,
+    sights: &[Sight],
+    now_ms: i64,
+) -> Option<Awaited> {
+    let Asked { project, terms, owner, .. } = asked;
+    let one = match (put, terms.sharing) {
+        (Some(Place::At(runner)), Sharing::Exclusive | Sharing::Shared) => Some(runner),
+        (Some(Place::Any), Sharing::Exclusive | Sharing::Shared) | (None, Sharing::Shared) => None,
+        (None, Sharing::Exclusive) => owner,
+    };
+    let could = |sight: &&Sight| match one {
+        Some(runner) => sight.presence.runner == *runner,
+        None => misfit(project, terms, &sight.presence).is_none(),
+    };
+    let fits = |sight: &Sight| misfit(project, terms, &sight.presence).is_none();
+    if sights.iter().filter(could).any(|sight| sight.is_there(now_ms) && fits(sight)) {
+        return None;
+    }
+    let seen_ms = sights.iter().filter(could).map(|sight| sight.seen_ms).max();
+    Some(Awaited { runner: one.cloned(), seen_ms })
 }
 
 /// The newest sight of a runner: a name can have been given to another state directory.

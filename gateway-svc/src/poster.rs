@@ -45,6 +45,8 @@ pub(crate) struct Poster {
     readiness: Readiness,
     times: Posting,
     locked: Locked,
+    /// The gateway, as the others know it: a part of the name of each lease.
+    gateway: String,
 }
 
 impl Poster {
@@ -54,8 +56,9 @@ impl Poster {
         discord: Discord,
         readiness: Readiness,
         times: Posting,
+        gateway: String,
     ) -> Self {
-        Self { store, discord, readiness, times, locked: Locked::default() }
+        Self { store, discord, readiness, times, locked: Locked::default(), gateway }
     }
 
     /// The whole time of one row.
@@ -118,7 +121,7 @@ async fn lease(poster: &Poster, busy: usize) -> Result<Option<Lease>, StoreError
     if allowed <= busy {
         return Ok(None);
     }
-    let owner = Uuid::new_v4().simple().to_string();
+    let owner = format!("{}/{}", poster.gateway, Uuid::new_v4().simple());
     poster.store.lease(&owner, now_ms(), millis(poster.times.lease)).await
 }
 

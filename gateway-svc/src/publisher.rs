@@ -12,16 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use platform::clock::now_ms;
+use schemas::control::Controls;
+use schemas::request::Request;
 use schemas::streams::{Place, WorkSubject};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::crash;
 use crate::feed::Folder;
-use crate::placement::{self, Asked, Decision, Sight, Terms};
+use crate::placement::{self, Asked, Decision, SAID_AFTER, Sight, Taken, Terms};
+use crate::render;
 use crate::routes::Routes;
 use crate::signals::Signals;
-use crate::store::{Released, Stopping, Store};
+use crate::store::{Moved, Released, Stopping, Store};
 
 /// How long a lost signal or a lost message can go unnoticed.
 const EVERY: Duration = Duration::from_secs(15);
@@ -70,7 +73,15 @@ async fn reconcile(routes: &Routes, folder: &Folder) -> anyhow::Result<()> {
 /// Sees to it that whoever holds an ended generation hears of it.
 async fn stop(store: &Store, bus: &Bus, stopping: &Stopping) -> anyhow::Result<()> {
     let key = &stopping.key;
-    if bus.record(key).await?.is_some_and(|record| stopping.is_over(record.fact())) {
+    let fact = bus.record(key).await?.map(|record| record.fact());
+    if let Some(fact) = fact.filter(|fact| stopping.is_over(*fact)) {
+        if stopping.ended < fact.generation {
+            // Another holds it now. Whoever held it before may not have heard: it reads its controls.
+            let (v, run, generation) = (Controls::VERSION, key.run.clone(), stopping.now);
+            let quiet = Controls { v, run, generation, items: Vec::new() };
+            let controls = store.controls(key, stopping.now).await?.unwrap_or(quiet);
+            bus.control(key, &controls).await?;
+        }
         tracing::info!(run = %key.run, generation = %stopping.ended, "is over at its runner too");
         return Ok(store.stopped(stopping).await?);
     }
@@ -98,7 +109,17 @@ async fn one(
             return Ok(());
         }
     }
-    let Some(place) = place(store, released, terms, sights).await? else { return Ok(()) };
+    let asked = Asked {
+        project: &request.project,
+        terms,
+        owner: released.owner.as_ref(),
+        home: released.home.as_ref(),
+    };
+    say_waiting(folder, released, asked, sights).await?;
+    if leaves(folder, released, asked, sights).await? {
+        return Ok(());
+    }
+    let Some(place) = place(store, released, asked, sights).await? else { return Ok(()) };
     let subject = WorkSubject {
         project: request.project.clone(),
         place,
@@ -115,11 +136,61 @@ async fn one(
     Ok(())
 }
 
+/// Says in the thread, once, that nobody is there who could take a run.
+async fn say_waiting(
+    folder: &Folder,
+    released: &Released,
+    asked: Asked<'_>,
+    sights: &[Sight],
+) -> anyhow::Result<()> {
+    let patience_ms = i64::try_from(SAID_AFTER.as_millis()).expect("some seconds fit");
+    if released.taken == Taken::Yes || now_ms() < released.since_ms + patience_ms {
+        return Ok(());
+    }
+    let put = released.place.as_ref();
+    let Some(awaited) = placement::awaited(asked, put, sights, now_ms()) else { return Ok(()) };
+    let (place, project) = (place_of(released), &released.request.project);
+    let row = render::waiting(&place, project, &awaited);
+    if folder.store.tell_waiting(&place, &row, now_ms()).await? {
+        folder.signals.due.notify_one();
+    }
+    Ok(())
+}
+
+/// Takes a run away from a runner that will not take it, or is gone; true if it was.
+async fn leaves(
+    folder: &Folder,
+    released: &Released,
+    asked: Asked<'_>,
+    sights: &[Sight],
+) -> anyhow::Result<bool> {
+    let Some(Place::At(at)) = &released.place else { return Ok(false) };
+    if !placement::is_stranded(asked, at, released.taken, sights, now_ms()) {
+        return Ok(false);
+    }
+    let request = &released.request;
+    let rows = |place: &render::Place, moved: &Moved| {
+        vec![render::moved(place, None, moved.from.as_ref().map(|from| (from, false)))]
+    };
+    let run = (&request.run, request.generation);
+    let left = folder.store.unplace(request.thread, run, rows, now_ms()).await?;
+    if left {
+        tracing::warn!(run = %request.run, runner = %at, "is taken away from its runner");
+        folder.signals.stored();
+    }
+    Ok(left)
+}
+
+fn place_of(released: &Released) -> render::Place {
+    let Request { run, generation, thread, .. } = released.request.clone();
+    render::Place { run, generation, thread, asked: None }
+}
+
 /// Where a run is, or is put now; `None`: nowhere yet.
 async fn place(
     store: &Store,
     released: &Released,
-    terms: &Terms,
+    asked: Asked<'_>,
     sights: &[Sight],
 ) -> anyhow::Result<Option<Place>> {
     if let Some(place) = &released.place {
@@ -127,12 +198,11 @@ async fn place(
     }
     let request = &released.request;
     let (run, project) = (&request.run, &request.project);
-    let asked =
-        Asked { project, terms, owner: released.owner.as_ref(), home: released.home.as_ref() };
     match placement::place(asked, sights, now_ms()) {
         Decision::Put(place) => {
-            let stored =
-                store.put((run, request.generation), (project, terms.sharing), &place).await?;
+            let stored = store
+                .put((run, request.generation), (project, asked.terms.sharing), &place)
+                .await?;
             crash::point("publish.placed");
             Ok(stored)
         }

@@ -4,13 +4,16 @@
 //! not know whether they were sent.
 
 use schemas::identity::Twin;
-use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
+use schemas::ids::{
+    Attempt, ChannelId, Generation, MessageId, ProjectName, RunId, RunnerId, ThreadId,
+};
 use schemas::record::{Denial, Outcome};
 
 use crate::commands::{Left, Order, Press};
 use crate::intake::Heard;
 use crate::outbox::{Action, Button, Mark, Row};
 use crate::pages::{PAGE_MAX, pages};
+use crate::placement::Awaited;
 
 /// The most characters of a thread's name (Discord's reference, "Start Thread from Message").
 const NAME_MAX: usize = 100;
@@ -162,6 +165,50 @@ pub(crate) fn notice(place: &Place, notice: &str) -> Row {
     let content = format!("-# {line}");
     let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
     Row::of_thread(place.thread, "place", post)
+}
+
+/// What is owed when a run goes on elsewhere by a Move: a line, with where claude may still be at
+/// work, and whether anybody answers there.
+pub(crate) fn moved(place: &Place, to: Option<&RunnerId>, left: Option<(&RunnerId, bool)>) -> Row {
+    let to = match to {
+        Some(to) => format!("Moved to **{to}**."),
+        None => "Moved: another runner goes on.".to_owned(),
+    };
+    let left = match left {
+        Some((from, true)) => {
+            format!(" claude may be at work on **{from}** until that has heard of it.")
+        }
+        Some((from, false)) => {
+            format!(" **{from}** does not answer; claude may still be at work there.")
+        }
+        None => String::new(),
+    };
+    line(place, "moved", format!("-# {to}{left}"))
+}
+
+/// What is owed when another runner than before holds a thread's run.
+pub(crate) fn resumed(place: &Place, attempt: Attempt, runner: &RunnerId) -> Row {
+    line(place, &format!("moved/{attempt}"), format!("-# Resumed on **{runner}**."))
+}
+
+/// What is owed when no runner is there that could take a run: a line, once a generation.
+pub(crate) fn waiting(place: &Place, project: &ProjectName, awaited: &Awaited) -> Row {
+    let seen = match (&awaited.runner, awaited.seen_ms) {
+        (Some(runner), Some(ms)) => {
+            format!("**{runner}** was last seen at <t:{}:t>.", ms.div_euclid(1000))
+        }
+        (None, Some(ms)) => format!("last seen <t:{}:t>.", ms.div_euclid(1000)),
+        (Some(runner), None) => format!("**{runner}** was not seen for long."),
+        (None, None) => "none was seen yet.".to_owned(),
+    };
+    line(place, "waiting", format!("-# Waiting for a runner of **{project}**; {seen}"))
+}
+
+/// A line of ours in the thread.
+fn line(place: &Place, part: &str, content: String) -> Row {
+    let channel = place.thread.into();
+    let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
+    Row::of(&place.run, place.generation, part, post)
 }
 
 /// What is owed when a run is tried again: 👀 in place of the old mark.

@@ -6,8 +6,10 @@
 //! rows come in ready-made.
 
 mod alone;
+mod gateways;
 mod listening;
 mod missed;
+mod moves;
 mod open;
 mod orders;
 mod outbox;
@@ -27,6 +29,7 @@ use thiserror::Error;
 
 pub(crate) use alone::Alone;
 pub(crate) use missed::DueMissed;
+pub(crate) use moves::Moved;
 pub(crate) use open::{StoreUrl, StoreUrlError};
 pub(crate) use orders::{About, By, Ordered, Stopping};
 pub(crate) use outbox::{Due, Lease, Troubled};

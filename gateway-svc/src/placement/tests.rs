@@ -130,6 +130,29 @@ fn a_runner_that_keeps_a_shared_project_to_itself_is_told_so() {
 }
 
 #[test]
+fn a_run_waits_while_nobody_is_there_who_could_take_it() {
+    let project = app();
+    let one = runner("one");
+    let waits = |terms: &Terms, owner: Option<&RunnerId>, put: Option<&Place>, sights: &[Sight]| {
+        let asked = Asked { project: &project, terms, owner, home: None };
+        awaited(asked, put, sights, NOW_MS).map(|awaited| (awaited.runner, awaited.seen_ms))
+    };
+    let exclusive = terms(Sharing::Exclusive, &[]);
+    let mut gone = alone("one");
+    gone.seen_ms -= 31_000;
+    let since = Some(gone.seen_ms);
+    assert_eq!(waits(&exclusive, None, None, &[]), Some((None, None)));
+    assert_eq!(waits(&exclusive, Some(&one), None, &[gone]), Some((Some(one.clone()), since)));
+    assert_eq!(waits(&exclusive, Some(&one), None, &[alone("one")]), None);
+    let shared = terms(Sharing::Shared, &[]);
+    let sights = [seen("one", 31), seen("two", 0)];
+    assert_eq!(waits(&shared, None, Some(&Place::Any), &sights), None);
+    let at = Place::At(one.clone());
+    assert_eq!(waits(&shared, None, Some(&at), &sights), Some((Some(one), since)));
+    assert_eq!(waits(&shared, None, Some(&Place::Any), &sights[..1]), Some((None, since)));
+}
+
+#[test]
 fn a_run_is_stranded_where_its_runner_is_gone_and_another_is_there() {
     let project = app();
     let stranded = |terms: &Terms, taken, sights: &[Sight]| {

@@ -7,6 +7,7 @@ use schemas::request::Author;
 use schemas::run::{Fact, Phase};
 use schemas::streams::RunKey;
 use sqlx::Row as _;
+use uuid::Uuid;
 
 use super::outbox::insert_rows;
 use super::runs::{judge, release};
@@ -43,6 +44,8 @@ pub(crate) enum By {
     Reaction(MessageId),
     /// The press of a button.
     Interaction(u64),
+    /// A command of the operator's, made up for it.
+    Operator(Uuid),
 }
 
 impl By {
@@ -50,6 +53,7 @@ impl By {
         match self {
             By::Message(message) | By::Reaction(message) => message.to_string(),
             By::Interaction(interaction) => interaction.to_string(),
+            By::Operator(command) => format!("operator-{command}"),
         }
     }
 }
@@ -314,7 +318,8 @@ pub(super) async fn end_now(
     let stopping = is_heard_of.then_some(i64::from(generation.0));
     sqlx::query(
         "UPDATE runs SET state = 'ended', outcome = $5, ended_ms = $2, generation = $3,
-                         stopping = COALESCE($4, stopping), attempt = NULL, owner = NULL,
+                         stopping = CASE WHEN place IS NOT NULL THEN generation
+                                         ELSE COALESCE($4, stopping) END, attempt = NULL, owner = NULL,
                          phase = NULL, record = NULL
           WHERE run = $1",
     )

@@ -25,7 +25,7 @@ pub(super) fn read_place(row: &AnyRow) -> Result<Option<Place>> {
 }
 
 /// A place as it is stored.
-fn place_text(place: &Place) -> String {
+pub(super) fn place_text(place: &Place) -> String {
     match place {
         Place::Any => "any".to_owned(),
         Place::At(runner) => format!("at.{runner}"),

@@ -53,7 +53,7 @@ pub(crate) struct Released {
     /// Whether a record of it was seen in this generation.
     pub(crate) taken: Taken,
     /// When it was released.
-    pub(crate) released_ms: i64,
+    pub(crate) since_ms: i64,
     /// The W3C `traceparent` of the accepting span.
     pub(crate) trace: Option<String>,
 }
@@ -180,13 +180,16 @@ impl Store {
         if moved {
             store_fact(&mut tx, key, record, now_ms).await?;
         }
+        let before = if moved { comes_home(&mut tx, key, record).await? } else { None };
         let place = render::Place {
             run: key.run.clone(),
             generation: fact.generation,
             thread: key.thread,
             asked: asked(&row)?,
         };
-        let new = insert_rows(&mut tx, key.thread, &rows(&place), now_ms).await?;
+        let resumed = before.map(|_| render::resumed(&place, fact.attempt, &record.runner));
+        let rows: Vec<Row> = resumed.into_iter().chain(rows(&place)).collect();
+        let new = insert_rows(&mut tx, key.thread, &rows, now_ms).await?;
         if fact.phase == Phase::Ended {
             release(&mut tx, key.thread, now_ms).await?;
         }
@@ -327,6 +330,24 @@ async fn open_runs(tx: &mut Tx, thread: ThreadId, family: &str) -> Result<Vec<Op
         .collect()
 }
 
+/// Notes who holds the thread's run. Returns who held its last one, if that is another.
+async fn comes_home(tx: &mut Tx, key: &RunKey, record: &Record) -> Result<Option<RunnerId>> {
+    let row = sqlx::query("SELECT home FROM threads WHERE thread = $1")
+        .bind(number(key.thread.get()))
+        .fetch_optional(&mut **tx)
+        .await?;
+    let before = row.as_ref().map(|row| runner(row, "home")).transpose()?.flatten();
+    if before.as_ref() == Some(&record.runner) {
+        return Ok(None);
+    }
+    sqlx::query("UPDATE threads SET home = $2 WHERE thread = $1")
+        .bind(number(key.thread.get()))
+        .bind(record.runner.as_str())
+        .execute(&mut **tx)
+        .await?;
+    Ok(before)
+}
+
 async fn store_fact(tx: &mut Tx, key: &RunKey, record: &Record, now_ms: i64) -> Result<()> {
     let fact = record.fact();
     let (state, ended_ms) = match fact.phase {
@@ -423,7 +444,7 @@ fn released(row: &AnyRow) -> Result<Released> {
         home: runner(row, "home")?,
         place: read_place(row)?,
         taken: if attempt.is_some() { Taken::Yes } else { Taken::No },
-        released_ms: row.try_get::<Option<i64>, _>("released_ms")?.unwrap_or_default(),
+        since_ms: row.try_get::<Option<i64>, _>("released_ms")?.unwrap_or_default(),
         trace: row.try_get("trace")?,
     })
 }

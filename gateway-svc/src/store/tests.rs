@@ -6,6 +6,7 @@
 mod ended;
 mod families;
 mod late;
+mod places;
 mod postgres;
 mod starting;
 mod together;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 use self::ended::*;
 use self::families::*;
 use self::late::*;
+use self::places::*;
 use self::postgres::Server;
 use self::starting::tables_of_a_newer_version_are_refused;
 use self::together::*;
@@ -108,6 +110,13 @@ promises![
     a_time_away_is_kept_until_it_was_told,
     a_session_that_was_lost_counts_from_its_end,
     what_a_button_brought_is_not_of_the_time_away,
+    a_run_is_put_once_a_generation,
+    a_run_is_put_only_at_its_owner,
+    a_project_is_given_with_its_runs,
+    a_stop_outlives_a_move,
+    a_stranded_run_is_taken_away_once,
+    another_runner_of_a_thread_is_told,
+    what_a_dead_gateway_leased_is_given_back_once,
 ];
 
 #[tokio::test(flavor = "multi_thread")]
