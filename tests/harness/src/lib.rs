@@ -21,6 +21,7 @@
 //! | `twin.rs`, `operator.rs`, `disk.rs` | a second runner; what an operator does to the bus; a small disk |
 //! | `ending.rs` | what a story must not leave behind |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
+//! | `postgres.rs`, `second_gateway.rs` | a store that several gateways share |
 //! | `stack.rs`, `settings.rs`, `nats.rs` | the three servers, and the configuration written for them |
 //! | `service.rs`, `sweeper.rs`, `processes.rs` | one child; who ends all children when we are killed; who is still there |
 //! | `programs.rs`, `ports.rs`, `ready.rs`, `http.rs`, `project.rs`, `folder.rs` | where programs and files are, free ports, health pages, a project to work in |
@@ -41,11 +42,13 @@ mod nats;
 mod operator;
 mod parts;
 mod ports;
+mod postgres;
 pub mod processes;
 mod programs;
 pub mod project;
 mod question;
 mod ready;
+mod second_gateway;
 mod service;
 mod settings;
 mod stack;
@@ -63,8 +66,10 @@ pub use ledger::{Ledger, Noted};
 pub use operator::Stored;
 pub use parts::Part;
 pub use ports::{free_port, is_free};
+pub use postgres::Postgres;
 pub use programs::{built, claude, nats_server, on_path};
 pub use question::Question;
+pub use second_gateway::SecondGateway;
 pub use service::{Environment, Plan, Service};
 pub use settings::{ClaudeSettings, Configs, DiscordSettings, ProjectSettings, Settings};
 pub use stack::{Environments, Ports, Stack};

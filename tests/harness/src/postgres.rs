@@ -1,0 +1,116 @@
+//! A real PostgreSQL server for a story: made, served and ended in a temporary folder.
+//!
+//! It listens on a socket in its folder and nowhere else. A shell between us holds the other end of
+//! a pipe: when we are gone, however we went, the pipe ends, and it ends the server by its process
+//! id. Where there is no server the story fails, and says how to get one.
+
+use std::env;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+/// Faster, and safe as long as the machine does not crash: the data lives as long as the story.
+const SETTINGS: [&str; 4] =
+    ["listen_addresses=", "fsync=off", "full_page_writes=off", "log_min_messages=warning"];
+/// Starts the server, and ends it at once when there is nothing more to read.
+const WATCH: &str = r#""$@" & server=$!; read -r _; kill -QUIT "$server"; wait "$server""#;
+/// What to do where there is no server.
+const HOW: &str = "no PostgreSQL: run `cargo xtask fetch`, which brings one, or set \
+                   HOLDFAST_POSTGRES to a folder with bin/initdb and bin/postgres";
+
+/// A server of a story's own.
+#[derive(Debug)]
+pub struct Postgres {
+    folder: TempDir,
+    watch: Child,
+}
+
+impl Postgres {
+    /// Makes a server and starts it. It lets nobody in yet: a gateway waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it cannot be made.
+    pub fn start() -> Result<Self> {
+        let home = home().context(HOW)?;
+        let folder = tempfile::Builder::new().prefix("pg").tempdir().context("no folder")?;
+        // PostgreSQL refuses to be run by root.
+        let user = if fs::metadata(folder.path())?.uid() == 0 { Some(somebody()?) } else { None };
+        if let Some((uid, gid)) = user {
+            chown(folder.path(), Some(uid), Some(gid)).context("cannot give the folder away")?;
+        }
+        let command = |program: &Path| {
+            let mut command = Command::new(program);
+            if let Some((uid, gid)) = user {
+                command.uid(uid).gid(gid);
+            }
+            command.current_dir(folder.path());
+            command
+        };
+        let data = folder.path().join("data");
+        let mut initdb = command(&home.join("bin/initdb"));
+        initdb.args(["--auth=trust", "--username=app", "--encoding=UTF8", "--no-locale"]);
+        initdb.args(["--no-sync", "--no-instructions", "--pgdata"]).arg(&data);
+        let made = initdb.stdin(Stdio::null()).output().context("initdb does not start")?;
+        ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let log = File::create(folder.path().join("log")).context("no log")?;
+        let mut watch = command(Path::new("/bin/sh"));
+        watch.args(["-c", WATCH, "watch"]).arg(home.join("bin/postgres"));
+        watch.arg("-D").arg(&data).arg("-k").arg(folder.path());
+        for setting in SETTINGS {
+            watch.args(["-c", setting]);
+        }
+        watch.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+        let watch = watch.process_group(0).spawn().context("PostgreSQL does not start")?;
+        Ok(Self { folder, watch })
+    }
+
+    /// Where its database is.
+    pub fn url(&self) -> String {
+        format!("postgres://app@localhost/postgres?host={}", self.folder.path().display())
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        drop(self.watch.stdin.take());
+        // It ends by itself, and nothing of it is wanted any more.
+        let _ = self.watch.wait();
+    }
+}
+
+/// The folder whose `bin` has a server: as for the gateway's own tests.
+fn home() -> Option<PathBuf> {
+    if let Some(set) = env::var_os("HOLDFAST_POSTGRES") {
+        return Some(set.into()).filter(is_home);
+    }
+    let above =
+        |postgres: PathBuf| Some(fs::canonicalize(postgres).ok()?.parent()?.parent()?.to_owned());
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|dir| dir.join("postgres")).filter_map(above);
+    let packaged = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let checkouts = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let fetched = checkouts.map(|dir| dir.join(".holdfast/cache/bin/postgres")).filter_map(above);
+    on_path.chain(packaged.map(|version| version.path())).chain(fetched).find(is_home)
+}
+
+#[expect(clippy::ptr_arg, reason = "it is asked of the paths that an iterator owns")]
+fn is_home(home: &PathBuf) -> bool {
+    ["bin/initdb", "bin/postgres"].iter().all(|program| home.join(program).is_file())
+}
+
+/// The user and the group that run the server for root.
+fn somebody() -> Result<(u32, u32)> {
+    let users = fs::read_to_string("/etc/passwd").context("no /etc/passwd")?;
+    let ids = |name: &str| {
+        let user = users.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        let mut fields = user.split(':').skip(1);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    ["postgres", "nobody"].into_iter().find_map(ids).context("a system has the user nobody")
+}
