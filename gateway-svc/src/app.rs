@@ -185,7 +185,7 @@ pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
 /// When NATS cannot be reached or refuses.
 pub(crate) async fn make_streams(streams: &Streams, wanted: &Wanted) -> anyhow::Result<()> {
     let link = nats::connect(&streams.nats_url, "holdfast-provision").await?;
-    let made = provision(&link.context, wanted, &streams.projects, &streams.shared).await?;
+    let made = provision(&link.context, wanted, streams).await?;
     tracing::info!(made = made.join(", "), "provisioned");
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use platform::config::{self, ConfigError, Environment, Problems};
+use platform::times::Times;
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
 use schemas::streams::KEEP;
 use serde::Deserialize;
@@ -181,6 +182,8 @@ pub(crate) struct Streams {
     pub(crate) projects: Vec<ProjectName>,
     /// Those of them that several runners serve.
     pub(crate) shared: Vec<ProjectName>,
+    /// The times that the consumers of work are made for.
+    pub(crate) times: Times,
 }
 
 impl Streams {
@@ -205,8 +208,9 @@ impl Streams {
             }
             projects.push(name);
         }
+        let times = Times::read(env, &mut problems);
         problems.none(&path)?;
-        Ok(Self { nats_url, projects, shared })
+        Ok(Self { nats_url, projects, shared, times })
     }
 }
 

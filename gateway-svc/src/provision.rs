@@ -9,6 +9,8 @@ use platform::nats::{consumer_config, stream_config};
 use schemas::ids::{ProjectName, RunnerId};
 use schemas::streams::{self, ConsumerSpec};
 
+use crate::config::Streams;
+
 /// What is to be there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wanted {
@@ -18,6 +20,10 @@ pub(crate) struct Wanted {
     /// A project whose files are kept, beside those of the configuration.
     #[arg(long = "project", value_name = "NAME")]
     projects: Vec<ProjectName>,
+    /// A project that several runners share: its consumer and its files are made. May be given several
+    /// times.
+    #[arg(long = "shared", value_name = "NAME")]
+    shared: Vec<ProjectName>,
 }
 
 /// Makes what is wanted, and what every Holdfast needs. A shared project has a consumer that its
@@ -29,8 +35,7 @@ pub(crate) struct Wanted {
 pub(crate) async fn provision(
     context: &Context,
     wanted: &Wanted,
-    configured: &[ProjectName],
-    shared: &[ProjectName],
+    configured: &Streams,
 ) -> anyhow::Result<Vec<String>> {
     let mut made = Vec::new();
     for spec in [streams::work(), streams::runs(), streams::control(), streams::runners()] {
@@ -41,12 +46,13 @@ pub(crate) async fn provision(
         made.push(format!("stream {}", spec.name));
     }
     let runners = wanted.runners.iter().map(streams::runner_consumer);
-    let projects = shared.iter().map(streams::project_consumer);
-    for spec in runners.chain(projects).chain([streams::feed_consumer()]) {
+    let shared = configured.shared.iter().chain(&wanted.shared).map(streams::project_consumer);
+    let work = runners.chain(shared).map(|spec| spec.within(configured.times.ack_wait));
+    for spec in work.chain([streams::feed_consumer()]) {
         consumer(context, &spec).await?;
         made.push(format!("consumer {} of {}", spec.name, spec.stream));
     }
-    for project in configured.iter().chain(&wanted.projects) {
+    for project in configured.projects.iter().chain(&wanted.projects).chain(&wanted.shared) {
         let bucket = streams::files_bucket(project);
         files(context, &bucket).await?;
         made.push(format!("files {bucket}"));

@@ -11,6 +11,7 @@ pub mod health;
 pub mod nats;
 pub mod shutdown;
 pub mod telemetry;
+pub mod times;
 
 /// Exit code for a wrong configuration or command line (`EX_USAGE` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 64;

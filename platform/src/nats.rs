@@ -177,7 +177,7 @@ pub fn consumer_config(spec: &ConsumerSpec) -> pull::Config {
             DeliverPolicy::All
         },
         ack_policy: AckPolicy::Explicit,
-        ack_wait: streams::ACK_WAIT,
+        ack_wait: spec.ack_wait,
         max_deliver: -1,
         max_ack_pending: streams::MAX_ACK_PENDING,
         max_waiting: streams::MAX_WAITING,

@@ -153,6 +153,16 @@ pub struct ConsumerSpec {
     pub filter: String,
     /// Whether every stored message counts or only what is newest of each subject.
     pub last_per_subject: bool,
+    /// See [`ACK_WAIT`].
+    pub ack_wait: Duration,
+}
+
+impl ConsumerSpec {
+    /// The same with another [`ACK_WAIT`], for tests.
+    #[must_use]
+    pub fn within(self, ack_wait: Duration) -> Self {
+        Self { ack_wait, ..self }
+    }
 }
 
 /// The consumer of one runner: the work of the projects it owns, and of threads it holds.
@@ -162,6 +172,7 @@ pub fn runner_consumer(runner: &RunnerId) -> ConsumerSpec {
         name: format!("runner-{runner}"),
         filter: format!("work.*.at.{runner}.>"),
         last_per_subject: false,
+        ack_wait: ACK_WAIT,
     }
 }
 
@@ -172,6 +183,7 @@ pub fn project_consumer(project: &ProjectName) -> ConsumerSpec {
         name: format!("project-{project}"),
         filter: format!("work.{project}.any.>"),
         last_per_subject: false,
+        ack_wait: ACK_WAIT,
     }
 }
 
@@ -182,6 +194,7 @@ pub fn feed_consumer() -> ConsumerSpec {
         name: FEED_CONSUMER.into(),
         filter: format!("$KV.{RUNS}.>"),
         last_per_subject: true,
+        ack_wait: ACK_WAIT,
     }
 }
 
