@@ -37,9 +37,9 @@
 //!
 //! **Not modelled:** several runs and their order; asks, steers and a person's stop (of what CONTROL
 //! says, only that an End followed); FILES; reads from a replica that lags; the lock of a spool (one
-//! keeper, once); clocks (that a keeper has ended claude, and starts none, after its fence's deadline and
-//! before others take over is an assumption here, of which the code still lacks the second half:
-//! fence + kill grace < takeover is checked when a service starts); the nonce of a post (a row put
+//! keeper, once); clocks (that a keeper has ended claude after its fence's deadline and before others
+//! take over is an assumption here: fence + kill grace < takeover is checked when a service starts;
+//! that a keeper which comes late starts none is a step of its own); the nonce of a post (a row put
 //! twice is there once); NATS or a database that lost what it had confirmed (`accept-bus`).
 
 mod gateway;
@@ -132,6 +132,8 @@ enum Mutation {
     MoveCarriesAnything,
     /// Others take over before the keeper ended claude.
     TakeoverBeforeFence,
+    /// A keeper that comes late starts claude without a look at its fence's deadline.
+    SpawnAfterFence,
     /// A claude that was lost with its runner or its host counts as one that died.
     LossIsDeath,
     /// A holder starts claude without a look into CONTROL.
@@ -278,7 +280,7 @@ impl Model for Protocol {
             Action::GoOn(me) => self.go_on(it, me),
             Action::Ack(me) => runner::finish(it, me, true),
             Action::Sweep(me) => runner::finish(it, me, false),
-            Action::KeeperStarts(me) => runner::keeper_starts(it, me),
+            Action::KeeperStarts(me) => self.keeper_starts(it, me),
             Action::ClaudeAnswers(me) => runner::claude_answers(it, me),
             Action::ClaudeDies(me) => self.claude_dies(it, me),
             Action::LeaseRunsOut(me) => self.lease_runs_out(it, me),

@@ -138,9 +138,9 @@ impl Protocol {
                 let state = State::Ended(Outcome::Stopped(held));
                 world.runners[me].process = write(Record { runner: me, held, deaths, state });
             }
-            None => self.prepare(world, me, held),
+            None => prepare(world, me, held),
             Some(spool) if spool.held != held && self.overlooks_spools() => {
-                self.prepare(world, me, held);
+                prepare(world, me, held);
             }
             Some(spool) if spool.held != held => world.runners[me].clear(),
             Some(Spool { result: Some(outcome), .. }) => {
@@ -270,28 +270,42 @@ impl Protocol {
         }
     }
 
-    /// Writes the spool of a holding. A keeper that finds its deadline passed starts nothing.
-    fn prepare(&self, world: &mut World, me: usize, held: Held) {
-        let stopped = world.stops(held);
+    /// A keeper comes up, and starts claude, unless it finds its deadline passed.
+    pub(super) fn keeper_starts(&self, world: &mut World, me: usize) {
+        let looks =
+            !self.breaks(Mutation::TakeoverBeforeFence) && !self.breaks(Mutation::SpawnAfterFence);
         let runner = &mut world.runners[me];
-        let fenced = runner.lease_over && !self.breaks(Mutation::TakeoverBeforeFence);
-        let keeper = if fenced { Keeper::Gone } else { Keeper::Unused };
-        runner.spool = Some(Spool { held, keeper, result: None, stopped });
+        let Some(spool) = &mut runner.spool else { return };
+        if runner.lease_over && looks {
+            spool.keeper = Keeper::Gone;
+        } else {
+            spool.keeper = Keeper::Alive;
+            runner.alive.push(spool.held);
+        }
     }
 
-    /// Nobody renewed the record for long: what lives of it was ended by its keeper, what comes
-    /// late finds its deadline passed, and the others may take over.
+    /// Nobody renewed the record for long: what lives of it was ended by its keeper, and the others
+    /// may take over. A keeper that is yet to come is not stopped by anybody else.
     pub(super) fn lease_runs_out(&self, world: &mut World, me: usize) {
         let runner = &mut world.runners[me];
         runner.lease_over = true;
         if self.breaks(Mutation::TakeoverBeforeFence) {
             return;
         }
-        if let Some(spool) = &mut runner.spool {
+        if let Some(spool) = &mut runner.spool
+            && spool.keeper == Keeper::Alive
+        {
             spool.keeper = Keeper::Gone;
         }
         runner.alive.clear();
     }
+}
+
+/// Writes the spool of a holding.
+fn prepare(world: &mut World, me: usize, held: Held) {
+    let stopped = world.stops(held);
+    let spool = Spool { held, keeper: Keeper::Unused, result: None, stopped };
+    world.runners[me].spool = Some(spool);
 }
 
 /// What was written stands.
@@ -333,15 +347,6 @@ pub(super) fn finish(world: &mut World, me: usize, ack: bool) {
     }
     world.runners[me].clear();
     world.runners[me].process = Process::Idle;
-}
-
-/// A keeper comes up, and starts claude.
-pub(super) fn keeper_starts(world: &mut World, me: usize) {
-    let runner = &mut world.runners[me];
-    if let Some(spool) = &mut runner.spool {
-        spool.keeper = Keeper::Alive;
-        runner.alive.push(spool.held);
-    }
 }
 
 /// claude says its result.

@@ -42,7 +42,7 @@ const AFTER_FAILURE: Protocol =
 const SHARED: Protocol = Protocol { shared: true, bounds: TAKEN_OVER_ONCE, generations: 1, ..TWO };
 
 /// What is broken, in which world, and which properties tell.
-const BROKEN: [(Mutation, Protocol, &[&str]); 14] = [
+const BROKEN: [(Mutation, Protocol, &[&str]); 15] = [
     (Mutation::AckBeforeCas, ONE, &[ACK_LAST]),
     (Mutation::SkipOwnerToken, SHARED, &[EACH_FOLLOWS, ONE_PLACE]),
     (Mutation::TrustDeliveryCount, LOSSES, &[EACH_FOLLOWS]),
@@ -58,6 +58,7 @@ const BROKEN: [(Mutation, Protocol, &[&str]); 14] = [
     (Mutation::SpawnBesideOld, TWO, &[ONE_CLAUDE]),
     (Mutation::MoveCarriesAnything, AFTER_FAILURE, &[RETRY_ANEW]),
     (Mutation::TakeoverBeforeFence, SHARED, &[ONE_PLACE]),
+    (Mutation::SpawnAfterFence, SHARED, &[ONE_PLACE]),
     (Mutation::LossIsDeath, ONE, &[DEATHS_WERE_SEEN]),
     (Mutation::SpawnUnasked, TWO, &[NOT_AFTER_END]),
     (Mutation::AdoptUnasked, TWO, &[NOT_AFTER_END]),
@@ -223,6 +224,11 @@ fn an_old_failure_in_place_of_a_retry_is_found() {
 #[test]
 fn a_take_over_before_the_fence_is_found() {
     is_found(Mutation::TakeoverBeforeFence);
+}
+
+#[test]
+fn a_claude_that_is_started_after_the_fence_is_found() {
+    is_found(Mutation::SpawnAfterFence);
 }
 
 #[test]
