@@ -6,10 +6,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use backon::{BackoffBuilder, ExponentialBuilder};
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
 use platform::nats;
@@ -23,11 +21,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt;
 use crate::bus::Bus;
+use crate::candidates::{self, Candidates};
 use crate::command::for_tmux;
 use crate::config::Config;
 use crate::directories::{Directories, Seat};
 use crate::doctor;
 use crate::draining;
+use crate::fetching;
 use crate::host::Host;
 use crate::identity::{self, Name, NotOurs};
 use crate::intent::Intents;
@@ -37,9 +37,6 @@ use crate::state::StateDir;
 use crate::sweep;
 use crate::tmux::Tmux;
 use crate::worktree::Worktrees;
-
-/// The longest pause between two tries to reach a server that is away.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// The socket that tmux gets: one for each state directory, so that two runners on one host never
 /// see each other's sessions.
@@ -92,7 +89,7 @@ async fn work(
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let tmux = Tmux::new(tmux_socket(state.id), program, for_tmux(&env));
     let link = nats::connect_patiently(&config.nats_url, "holdfast-runner", readiness).await?;
-    let bus = Bus::attach(link.clone(), &config.name).await?;
+    let bus = Bus::attach(link.clone(), &config).await?;
     let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
     anyhow::ensure!(
         state.knows_bus(&is)?,
@@ -112,6 +109,7 @@ async fn work(
         worktrees: Worktrees::new(&config.state_dir, &env),
         intents: Intents::new(&config.state_dir),
         live: Live::default(),
+        candidates: Candidates::default(),
         directories: Directories::default(),
         env,
         readiness: readiness.clone(),
@@ -145,9 +143,10 @@ async fn work(
     });
     tasks.spawn(presence(Arc::clone(&host), name));
     tasks.spawn(sweep::run(Arc::clone(&host)));
-    claims(&host, &slots, readiness, &mut attempts).await;
+    tasks.spawn(candidates::run(Arc::clone(&host)));
+    fetching::run(&host, &slots, readiness, &mut attempts).await;
     while let Some(ended) = attempts.join_next().await {
-        report(ended);
+        fetching::report(ended);
     }
     drop(state);
     Ok(())
@@ -180,59 +179,6 @@ pub(crate) async fn accept_name(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A free slot → one fetch → one attempt.
-async fn claims(
-    host: &Arc<Host>,
-    slots: &Arc<Semaphore>,
-    readiness: &Readiness,
-    attempts: &mut JoinSet<()>,
-) {
-    let pauses =
-        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
-    let mut pause = pauses.build();
-    loop {
-        while let Some(ended) = attempts.try_join_next() {
-            report(ended);
-        }
-        let takes_work = draining::is_over(&host.config.state_dir);
-        if host.stop.run_until_cancelled(takes_work).await.is_none() {
-            return;
-        }
-        let free = Arc::clone(slots).acquire_owned();
-        let Some(Ok(slot)) = host.stop.run_until_cancelled(free).await else { return };
-        let Some(fetched) = host.stop.run_until_cancelled(host.bus.fetch()).await else { return };
-        match fetched {
-            // It comes again: to whoever asks then.
-            Ok(Some(_)) if draining::is_on(&host.config.state_dir) => {}
-            Ok(Some(delivery)) => {
-                pause = pauses.build();
-                readiness.ready("nats");
-                attempts.spawn(attempt::take(Arc::clone(host), delivery, slot));
-            }
-            Ok(None) => {
-                pause = pauses.build();
-                readiness.ready("nats");
-            }
-            Err(error) => {
-                // What is missing may be made again at any time: this goes on asking.
-                let why = host.bus.why_not(&host.config.name, error).await;
-                tracing::warn!(why, "no work can be asked for");
-                readiness.not_ready("nats", why);
-                let wait = pause.next().unwrap_or(PAUSE_MAX);
-                if host.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "an attempt ended before its work; it is taken up again");
-    }
-}
-
 /// Shows that the runner is there, as long as its name is its own.
 ///
 /// # Errors
@@ -261,8 +207,8 @@ async fn presence(host: Arc<Host>, name: Name) -> anyhow::Result<()> {
             slots: host.config.slots,
             busy: u16::try_from(host.live.count()).unwrap_or(u16::MAX),
             draining: draining::is_on(&host.config.state_dir),
-            shared: Vec::new(),
-            labels: Vec::new(),
+            shared: host.config.shared().cloned().collect(),
+            labels: host.config.labels.clone(),
         };
         if let Err(error) = host.bus.show(&presence).await {
             tracing::debug!(%error, "presence was not shown");

@@ -13,7 +13,9 @@ mod again;
 mod ask;
 mod ending;
 mod follow;
+mod lease;
 mod place;
+mod refused;
 mod unbegun;
 
 use std::sync::Arc;
@@ -29,17 +31,22 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::bus::Delivery;
+use crate::candidates::{self, Sight};
 use crate::claims::{self, Claim, Cut, Toll, decide};
 use crate::crash;
 use crate::directories::{Seat, Slot};
 use crate::held::{Ended, HELD, Held, Prompt, RESULT};
 use crate::host::Host;
+use crate::keeper;
+use crate::keeper::record::LEASE;
 use crate::live::Turn;
 use crate::spool::{Closing, KeeperState, Spool, SpoolError};
 use crate::verdict::{self, After, failed};
 use ask::{cas, patiently, record, stopped_by};
 use ending::{end, stop, sweep};
 use follow::{Follow, Followed};
+use lease::Lease;
+use refused::{Next, Refused};
 pub(crate) use unbegun::{begin, unbegun};
 
 /// The pause before the second attempt; each later one waits that much longer. The longest, after
@@ -76,11 +83,14 @@ struct Work {
     again: mpsc::Receiver<Delivery>,
     /// Its slot, and the directory that it is at work in.
     seat: Seat,
+    /// How long it is ours without another word, in a shared project.
+    lease: Option<Lease>,
 }
 
 /// Takes a delivery: starts the run, or does what its record says. Returns when this runner has
-/// nothing more to do with it. The slot is used for as long as something is done.
-pub(crate) async fn take(host: Arc<Host>, delivery: Delivery, slot: Slot) {
+/// nothing more to do with it. The slot is used for as long as something is done. `sight` is what was
+/// seen of its record while another held it.
+pub(crate) async fn take(host: Arc<Host>, delivery: Delivery, slot: Slot, sight: Option<Sight>) {
     let request = match delivery.request() {
         Ok(request) => request,
         Err(error) => {
@@ -93,7 +103,7 @@ pub(crate) async fn take(host: Arc<Host>, delivery: Delivery, slot: Slot) {
     let key = key_of(&request);
     let seat = Seat::new(Some(slot));
     let taking = async {
-        if let Err(left) = claim(&host, request, delivery, seat.clone()).await {
+        if let Err(left) = claim(&host, request, delivery, seat.clone(), sight).await {
             again::left(&host, &key, left, &seat).await;
         }
     };
@@ -159,7 +169,13 @@ fn report(left: &Left) {
     }
 }
 
-async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery, seat: Seat) -> Result<()> {
+async fn claim(
+    host: &Arc<Host>,
+    request: Request,
+    delivery: Delivery,
+    seat: Seat,
+    sight: Option<Sight>,
+) -> Result<()> {
     let key = key_of(&request);
     let Some(delivery) = host.live.pass_on(&request.run, request.generation, delivery) else {
         return Ok(());
@@ -169,10 +185,12 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery, seat: Sea
     let (read, over) = record(host, &key).await?.unzip();
     let here = left_here(host, &request, read.as_ref(), &seat).await?;
     if let (Some((held, spool)), Some(revision)) = (here, over) {
+        let lease = Lease::found(host, &key.project, &spool);
         let (host, delivery) = (Arc::clone(host), Some(delivery));
-        return Work { host, held, revision, delivery, again, seat }.resume(spool).await;
+        return Work { host, held, revision, delivery, again, seat, lease }.resume(spool).await;
     }
-    let (toll, end) = match decide(&request, read.as_ref(), host.state_id) {
+    let silent = host.is_silent(sight, over);
+    let (toll, end) = match decide(&request, read.as_ref(), host.state_id, silent) {
         Claim::Take(toll) => (toll, None),
         Claim::GiveUp(toll) => (toll, Some(verdict::lost(toll.losses(), &host.config.name))),
         Claim::Carry => (Toll::FIRST, read.as_ref().map(|record| record.state.clone())),
@@ -182,8 +200,7 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery, seat: Sea
         }
         Claim::Ours => return Ok(()),
         Claim::Anothers => {
-            let holder = read.map(|record| record.runner);
-            tracing::error!(run = %request.run, ?holder, "another runner holds this run");
+            candidates::watch(host, key, request.generation, delivery, read.zip(over));
             return Ok(());
         }
     };
@@ -194,13 +211,15 @@ async fn claim(host: &Arc<Host>, request: Request, delivery: Delivery, seat: Sea
     let since_ms = since_ms.unwrap_or_else(platform::clock::now_ms);
     let held = Held { request, record, prompt, since_ms, trace };
     let (revision, delivery) = (over.unwrap_or(0), Some(delivery));
-    let mut work = Work { host: Arc::clone(host), held, revision, delivery, again, seat };
+    let host_of = Arc::clone(host);
+    let mut work = Work { host: host_of, held, revision, delivery, again, seat, lease: None };
     if let Some(state) = end {
         tracing::info!(run = %key.run, "is over without a claude of this generation");
         return work.tell(&state).await;
     }
     host.pause(PAUSE_AGAIN * (toll.attempt.0 - 1)).await?;
     crash::point("claim.fetched");
+    work.lease = Lease::begun(host, &key.project, keeper::now());
     work.revision = unbegun::write(host, &work.held, revision).await?;
     crash::point("claim.written");
     work.start().await
@@ -262,7 +281,7 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held, seat }: Found) -> Re
             // It came for whatever the record says by now, and not for what lay in this spool.
             drop((again, alone));
             seat.leave();
-            return Box::pin(claim(host, held.request, delivery, seat)).await;
+            return Box::pin(claim(host, held.request, delivery, seat, None)).await;
         }
         None => {
             let revision = cas(host, &key, &held.record, 0).await?;
@@ -271,12 +290,19 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held, seat }: Found) -> Re
         }
     };
     tracing::info!(run = %key.run, "adopted");
-    Work { host: Arc::clone(host), held, revision, delivery: None, again, seat }.resume(spool).await
+    let lease = Lease::found(host, &key.project, &spool);
+    let host = Arc::clone(host);
+    Work { host, held, revision, delivery: None, again, seat, lease }.resume(spool).await
 }
 
 impl Work {
     /// Starts claude for the record that was just claimed.
     async fn start(mut self) -> Result<()> {
+        let started = self.begin().await;
+        self.or_give_way(started).await
+    }
+
+    async fn begin(&mut self) -> Result<()> {
         let mut pauses = again::pauses();
         loop {
             if let Some(by) = stopped_by(&self.host, &self.held).await? {
@@ -301,11 +327,15 @@ impl Work {
     async fn spawn(&mut self) -> Result<Spool, Refused> {
         let project = self.project()?.clone();
         let cwd = self.place(&project).await?;
+        self.renew_surely().await?;
         let session = self.host.session(self.held.request.session).map_err(Refused::trouble)?;
         let spec = self.host.spec(&project, session, cwd);
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
         let owner = self.held.record.owner.to_string();
-        let make = || Spool::create(&self.host.spools, &owner, &spec, &[(HELD, &held)]);
+        let lease = self.lease_text();
+        let files = [Some((HELD, &*held)), lease.as_ref().map(|lease| (LEASE, lease.as_bytes()))];
+        let files: Vec<_> = files.into_iter().flatten().collect();
+        let make = || Spool::create(&self.host.spools, &owner, &spec, &files);
         let spool = on_disk(make)?;
         crash::point("claim.spooled");
         self.host.intents.forget(&self.held.request.run);
@@ -341,7 +371,13 @@ impl Work {
     }
 
     /// Goes on with a spool that an earlier life of this runner made.
-    async fn resume(self, spool: Spool) -> Result<()> {
+    async fn resume(mut self, spool: Spool) -> Result<()> {
+        let resumed = self.go_on(spool).await;
+        self.or_give_way(resumed).await
+    }
+
+    async fn go_on(&mut self, spool: Spool) -> Result<()> {
+        self.renew_surely().await?;
         if let Some(ended) = read_json::<Ended>(&spool, RESULT)? {
             return self.finish(spool, &ended.state).await;
         }
@@ -364,7 +400,7 @@ impl Work {
     }
 
     /// Keeps how the run ended, then finishes.
-    async fn over(self, spool: Spool, state: State) -> Result<()> {
+    async fn over(&mut self, spool: Spool, state: State) -> Result<()> {
         let ended = Ended { state };
         let text = serde_json::to_vec(&ended).map_err(trouble)?;
         crash::point("finish.seen");
@@ -375,7 +411,7 @@ impl Work {
 
     /// Follows claude to its outcome, through as many attempts as it takes. `cut` says how the end
     /// of this first claude counts if it comes without.
-    async fn follow(mut self, mut spool: Spool, mut cut: Cut) -> Result<()> {
+    async fn follow(&mut self, mut spool: Spool, mut cut: Cut) -> Result<()> {
         loop {
             match self.next(&spool, cut).await {
                 Ok(Next::Over(state)) => return self.over(spool, state).await,
@@ -385,11 +421,6 @@ impl Work {
                     Err(Refused::Over(state)) => return self.tell(&state).await,
                     Err(Refused::Left(left)) => return Err(left),
                 },
-                Err(Left::TakenOver) => {
-                    stop(&self.host, &spool).await?;
-                    sweep(&self.host, spool).await?;
-                    return Err(Left::TakenOver);
-                }
                 Err(left) => return Err(left),
             }
         }
@@ -412,6 +443,7 @@ impl Work {
             // runner's turn by now, the next one finds a loss and no death.
             self.host.pause(PAUSE_AGAIN * last.attempt.0).await?;
         }
+        let cut = if death.was_fenced() { Cut::Loss } else { cut };
         let toll = last.after(cut);
         match verdict::after(cut, toll, program, &self.host.config.name, death.view()) {
             After::Over(state) => Ok(Next::Over(state)),
@@ -438,8 +470,10 @@ impl Work {
             ..last
         };
         crash::point("again.died");
-        self.revision = cas(&self.host, &self.held.key(), &next, self.revision).await?;
+        let began = keeper::now();
+        self.write(&next).await?;
         crash::point("again.written");
+        self.lease = Lease::begun(&self.host, &self.held.request.project, began);
         self.held.prompt = self.held.prompt.after(&self.held.request.run, &next, echoed);
         self.held.record = next;
         tokio::task::block_in_place(|| self.host.intents.remember(&self.held));
@@ -452,7 +486,7 @@ impl Work {
     }
 
     /// The outcome is on disk: tells it, ends claude, sweeps.
-    async fn finish(mut self, spool: Spool, state: &State) -> Result<()> {
+    async fn finish(&mut self, spool: Spool, state: &State) -> Result<()> {
         self.tell(state).await?;
         end(&self.host, &spool).await?;
         crash::point("finish.ended");
@@ -470,7 +504,7 @@ impl Work {
     async fn tell(&mut self, state: &State) -> Result<()> {
         let state = self.stored(state).await?;
         let record = Record { state, ..self.held.record.clone() };
-        self.revision = cas(&self.host, &self.held.key(), &record, self.revision).await?;
+        self.write(&record).await?;
         crash::point("finish.written");
         self.held.record = record;
         self.host.intents.forget(&self.held.request.run);
@@ -517,49 +551,6 @@ impl Work {
 fn last(again: &mut mpsc::Receiver<Delivery>) -> Option<Delivery> {
     again.close();
     std::iter::from_fn(|| again.try_recv().ok()).last()
-}
-
-/// What comes after one claude.
-enum Next {
-    /// The end of the run.
-    Over(State),
-    /// Another attempt.
-    Again {
-        /// What the generation has cost by then.
-        toll: Toll,
-        /// Whether claude had read the request.
-        echoed: bool,
-    },
-}
-
-/// Why claude was not started.
-enum Refused {
-    /// It never will be here; the sentence is for the person who asked.
-    Never(String),
-    /// The run ended before: it was stopped, or took too long.
-    Over(State),
-    /// Not now.
-    Left(Left),
-}
-
-impl From<Left> for Refused {
-    fn from(left: Left) -> Self {
-        Self::Left(left)
-    }
-}
-
-impl Refused {
-    fn trouble(error: impl Into<anyhow::Error>) -> Self {
-        Self::Left(Left::Trouble(error.into()))
-    }
-
-    fn into_left(self) -> Left {
-        match self {
-            Refused::Never(why) => Left::Trouble(anyhow::anyhow!(why)),
-            Refused::Over(_) => Left::Trouble(anyhow::anyhow!("the run ended before its claude")),
-            Refused::Left(left) => left,
-        }
-    }
 }
 
 fn trouble(error: impl Into<anyhow::Error>) -> Left {

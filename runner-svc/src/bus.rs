@@ -6,6 +6,7 @@
 
 mod identity;
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{PullConsumer, pull};
@@ -16,17 +17,19 @@ use futures_util::StreamExt;
 use platform::nats::{Link, REQUEST_TIMEOUT, differences, trace_of};
 use schemas::WireError;
 use schemas::control::Controls;
-use schemas::ids::{ProjectName, RunnerId};
+use schemas::ids::ProjectName;
 use schemas::presence::Presence;
 use schemas::record::Record;
 use schemas::request::Request;
-use schemas::streams::{self, RunKey, bucket_subject};
+use schemas::streams::{self, ConsumerSpec, RunKey, bucket_subject};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::sync::watch;
 
-/// How long a fetch waits when there is no work.
-const FETCH_WAIT: Duration = Duration::from_secs(30);
+use crate::config::Config;
+
+/// How long a file may take on its way.
+const FILE_WAIT: Duration = Duration::from_secs(30);
 
 /// How often a record is written over an older one that turns up in its place. Only a store that was
 /// put back has one, and only its owner writes there.
@@ -67,7 +70,10 @@ pub(crate) struct Bus {
     runs: kv::Store,
     runners: kv::Store,
     controls: kv::Store,
-    work: PullConsumer,
+    /// Where work comes from: the runner's own consumer first.
+    work: Vec<PullConsumer>,
+    /// What they must be like.
+    specs: Vec<ConsumerSpec>,
 }
 
 /// One delivery of work. Dropping it without [`Delivery::done`] lets it come again.
@@ -98,28 +104,46 @@ pub(crate) enum Cas {
     Lost,
 }
 
+/// What became of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewed {
+    /// It stands, at this revision.
+    Now(u64),
+    /// A write of ours that was under way stands, at this revision: this one or an earlier one.
+    Before(u64),
+    /// Somebody else holds the run.
+    Lost,
+}
+
 impl Bus {
     /// Attaches to streams that are as the protocol needs them.
     ///
     /// # Errors
     ///
     /// A line for each setting that differs, or what NATS said.
-    pub(crate) async fn attach(link: Link, runner: &RunnerId) -> anyhow::Result<Self> {
+    pub(crate) async fn attach(link: Link, config: &Config) -> anyhow::Result<Self> {
         let Link { context, connects } = link;
-        let consumer = streams::runner_consumer(runner);
-        let found = Self::problems(&context, runner).await?;
+        let specs = config.consumers();
+        let found = Self::problems(&context, &specs).await?;
         anyhow::ensure!(
             found.is_empty(),
-            "NATS is not set up for this runner; run `gateway-svc provision --runner {runner}`:\n  {}",
+            "NATS is not set up for this runner; run `{}`:\n  {}",
+            config.provision(),
             found.join("\n  ")
         );
+        let mut work = Vec::new();
+        for spec in &specs {
+            let consumer = context
+                .get_consumer_from_stream::<pull::Config, _, _>(&spec.name, &spec.stream)
+                .await?;
+            work.push(consumer);
+        }
         Ok(Self {
             runs: context.get_key_value(streams::RUNS).await?,
             runners: context.get_key_value(streams::RUNNERS).await?,
             controls: context.get_key_value(streams::CONTROL).await?,
-            work: context
-                .get_consumer_from_stream::<pull::Config, _, _>(consumer.name, consumer.stream)
-                .await?,
+            work,
+            specs,
             context,
             connects,
         })
@@ -132,32 +156,35 @@ impl Bus {
     /// What NATS said.
     pub(crate) async fn problems(
         context: &Context,
-        runner: &RunnerId,
+        consumers: &[ConsumerSpec],
     ) -> anyhow::Result<Vec<String>> {
         let specs = [streams::work(), streams::runs(), streams::control(), streams::runners()];
-        differences(context, &specs, &[streams::runner_consumer(runner)])
-            .await
-            .map_err(anyhow::Error::from_boxed)
+        differences(context, &specs, consumers).await.map_err(anyhow::Error::from_boxed)
     }
 
     /// Why it does not work, for a person: what is not as the protocol needs it, else the error.
-    pub(crate) async fn why_not(&self, runner: &RunnerId, error: BusError) -> String {
-        match Self::problems(&self.context, runner).await {
+    pub(crate) async fn why_not(&self, error: BusError) -> String {
+        match Self::problems(&self.context, &self.specs).await {
             Ok(found) if !found.is_empty() => found.join("; "),
             Ok(_) | Err(_) => format!("{:#}", anyhow::Error::new(error)),
         }
     }
 
-    /// Waits for one piece of work; `None` after a while without. To be called with a free slot at
-    /// hand: what is fetched is held.
-    pub(crate) async fn fetch(&self) -> Result<Option<Delivery>> {
+    /// How many consumers work comes from.
+    pub(crate) fn consumers(&self) -> usize {
+        self.work.len()
+    }
+
+    /// Waits for one piece of work of a consumer, by its number; `None` after a while without. To be
+    /// called with a free slot at hand: what is fetched is held.
+    pub(crate) async fn fetch(&self, from: usize, wait: Duration) -> Result<Option<Delivery>> {
+        let Some(consumer) = self.work.get(from) else { return Ok(None) };
         let mut connects = self.connects.clone();
         connects.mark_unchanged();
-        let mut batch = self
-            .work
+        let mut batch = consumer
             .batch()
             .max_messages(1)
-            .expires(FETCH_WAIT)
+            .expires(wait)
             .messages()
             .await
             .map_err(request("asking for work"))?;
@@ -168,7 +195,7 @@ impl Bus {
                 .map_err(request("asking for work")),
             // The server forgot what we asked for with the connection: ask again.
             _ = connects.changed() => Ok(None),
-            () = tokio::time::sleep(FETCH_WAIT + REQUEST_TIMEOUT) => Ok(None),
+            () = tokio::time::sleep(wait + REQUEST_TIMEOUT) => Ok(None),
         }
     }
 
@@ -220,6 +247,28 @@ impl Bus {
                 // A replica may lag: asked again, it will know more.
                 Failed::Forgotten => return Err(request("writing a record")(error)),
             }
+        }
+    }
+
+    /// Writes the record of a holding again as it is, once, so that others see that it is held.
+    ///
+    /// # Errors
+    ///
+    /// Nobody knows yet whether it was written, now or later.
+    pub(crate) async fn renew(&self, key: &RunKey, record: &Record, over: u64) -> Result<Renewed> {
+        let error = match self.put(key, record, over).await {
+            Ok(revision) => return Ok(Renewed::Now(revision)),
+            Err(error) => error,
+        };
+        let (found, at) = self.record_at(key).await?;
+        match renewed(found.as_ref(), at, record, over) {
+            Found::Ours => Ok(Renewed::Before(at)),
+            Found::Anothers => Ok(Renewed::Lost),
+            Found::Unchanged => Err(request("renewing a record")(error)),
+            Found::Older => match self.cas(key, record, over).await? {
+                Cas::Won(revision) => Ok(Renewed::Before(revision)),
+                Cas::Lost => Ok(Renewed::Lost),
+            },
         }
     }
 
@@ -277,7 +326,7 @@ impl Bus {
         let meta = object_store::ObjectMetadata { name: name.clone(), ..Default::default() };
         let mut bytes = text.as_bytes();
         let put = files.put(meta, &mut bytes);
-        tokio::time::timeout(FETCH_WAIT, put)
+        tokio::time::timeout(FILE_WAIT, put)
             .await
             .map_err(request("writing a file"))?
             .map_err(request("writing a file"))?;
@@ -341,6 +390,34 @@ fn after_failure(found: Option<&Record>, at: u64, wanted: &Record, revision: u64
     }
 }
 
+/// What is found after a renewal that was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// A write of ours that came after the revision that was named.
+    Ours,
+    /// The revision that was named.
+    Unchanged,
+    /// Another's holding, or an outcome.
+    Anothers,
+    /// NATS forgot what was written, or is an older copy of itself.
+    Older,
+}
+
+/// Decides. `over` is what was named.
+fn renewed(found: Option<&Record>, at: u64, record: &Record, over: u64) -> Found {
+    match found {
+        Some(found) if found.owner == record.owner && found.outcome().is_none() => {
+            match at.cmp(&over) {
+                Ordering::Greater => Found::Ours,
+                Ordering::Equal => Found::Unchanged,
+                Ordering::Less => Found::Older,
+            }
+        }
+        Some(found) if over <= at || !record.follows(found) => Found::Anothers,
+        Some(_) | None => Found::Older,
+    }
+}
+
 fn is_conflict(error: &PublishError) -> bool {
     error.kind() == PublishErrorKind::WrongLastSequence
 }
@@ -364,5 +441,20 @@ mod tests {
         assert_eq!(decide(Some(&claimed), 3), Failed::Forgotten);
         assert_eq!(decide(Some(&next), 3), Failed::Lost, "a later attempt, after a forgetting");
         assert_eq!(decide(None, 0), Failed::Forgotten);
+    }
+
+    #[test]
+    fn a_renewal_that_was_not_answered_is_known_by_its_owner_and_its_revision() {
+        let text = include_str!("../../schemas/golden/record-1-claimed.json");
+        let mine: Record = schemas::from_json(text.as_bytes()).unwrap();
+        let attempt = mine.attempt.next();
+        let theirs = Record { attempt, owner: OwnerToken::random(), ..mine.clone() };
+        let decide = |found, at| renewed(found, at, &mine, 5);
+        assert_eq!(decide(Some(&mine), 6), Found::Ours);
+        assert_eq!(decide(Some(&mine), 5), Found::Unchanged, "nothing was written, or not yet");
+        assert_eq!(decide(Some(&mine), 3), Found::Older);
+        assert_eq!(decide(None, 0), Found::Older, "purged");
+        assert_eq!(decide(Some(&theirs), 6), Found::Anothers);
+        assert_eq!(decide(Some(&theirs), 3), Found::Anothers, "taken over, after a forgetting");
     }
 }

@@ -12,12 +12,21 @@ use schemas::streams::BOUNDS;
 pub(crate) use schemas::run::claim::{Claim, Cut, Toll};
 
 /// Decides on a delivery that no attempt of this process is at work on, by the record that was read
-/// for it.
-pub(crate) fn decide(request: &Request, record: Option<&Record>, me: StateId) -> Claim {
+/// for it. `silent` says that another's record was seen unchanged for as long as a take-over takes.
+pub(crate) fn decide(
+    request: &Request,
+    record: Option<&Record>,
+    me: StateId,
+    silent: bool,
+) -> Claim {
     let seen = record.map(|record| Seen {
         fact: record.fact(),
         deaths: record.deaths,
-        holder: if record.state_id == me { Holder::Own } else { Holder::Another },
+        holder: match record.state_id == me {
+            true => Holder::Own,
+            false if silent => Holder::Silent,
+            false => Holder::Another,
+        },
     });
     claim::decide(request.work(), seen, BOUNDS)
 }
@@ -51,12 +60,12 @@ mod tests {
     }
 
     fn on(record: &Record, me: StateId) -> Claim {
-        decide(&request(), Some(record), me)
+        decide(&request(), Some(record), me, false)
     }
 
     #[test]
     fn a_run_without_record_is_taken() {
-        let claim = decide(&request(), None, StateId::random());
+        let claim = decide(&request(), None, StateId::random(), false);
         assert_eq!(claim, Claim::Take(Toll::FIRST));
     }
 
@@ -66,6 +75,15 @@ mod tests {
         let next = Toll { attempt: Attempt(5), deaths: 2 };
         assert_eq!(on(&record(3, me, State::Claimed), me), Claim::Take(next));
         assert_eq!(on(&record(3, other, State::Running), me), Claim::Anothers);
+    }
+
+    #[test]
+    fn what_another_was_silent_about_is_the_next_attempt() {
+        let (me, other) = (StateId::random(), StateId::random());
+        let next = Toll { attempt: Attempt(5), deaths: 2 };
+        let silent = |record: &Record| decide(&request(), Some(record), me, true);
+        assert_eq!(silent(&record(3, other, State::Running)), Claim::Take(next));
+        assert_eq!(silent(&record(3, other, ended())), Claim::Done);
     }
 
     #[test]
@@ -93,7 +111,7 @@ mod tests {
     fn work_that_says_nothing_of_a_retry_is_done_anew() {
         let request = Request { since: None, ..request() };
         let me = StateId::random();
-        let claim = decide(&request, Some(&record(2, me, ended())), me);
+        let claim = decide(&request, Some(&record(2, me, ended())), me, false);
         assert_eq!(claim, Claim::Take(Toll::FIRST));
     }
 }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use platform::config::{self, ConfigError, Environment, Problems};
+use platform::times::Times;
 use schemas::ids::{ProjectName, RunnerId};
+use schemas::streams::{self, ConsumerSpec};
 use serde::Deserialize;
 
 use crate::worktree::{CopyPath, Options};
@@ -35,6 +37,10 @@ pub(crate) struct Config {
     pub(crate) http_listen: SocketAddr,
     /// How claude is started.
     pub(crate) claude: Claude,
+    /// What this host has, in the operator's own words.
+    pub(crate) labels: Vec<String>,
+    /// The times that the runners of a shared project hold each other to.
+    pub(crate) times: Times,
     /// The projects it serves.
     pub(crate) projects: BTreeMap<ProjectName, Project>,
 }
@@ -59,6 +65,8 @@ pub(crate) struct Project {
     pub(crate) allow: Vec<String>,
     /// Whether its threads have worktrees, and how they are fitted out.
     pub(crate) place: Options,
+    /// Whether other runners serve it too; else it is this one's alone.
+    pub(crate) shared: bool,
 }
 
 /// The file as it is written.
@@ -72,6 +80,8 @@ struct File {
     silent_notice_s: Option<u64>,
     nats_url: Option<String>,
     http_listen: Option<String>,
+    #[serde(default)]
+    labels: Vec<String>,
     #[serde(default)]
     claude: ClaudeFile,
     #[serde(default)]
@@ -96,6 +106,8 @@ struct ProjectFile {
     #[serde(default)]
     copy: Vec<String>,
     setup: Option<String>,
+    #[serde(default)]
+    shared: bool,
 }
 
 const NATS_URL: &str = "nats://127.0.0.1:4222";
@@ -105,6 +117,10 @@ const SILENT_NOTICE: Duration = Duration::from_secs(10 * 60);
 const SLOTS: u16 = 4;
 /// More than any host has memory for; it only keeps a slip of the finger from starting a thousand.
 const SLOTS_MAX: u16 = 256;
+/// More than anybody tells apart; presence stays small.
+const LABELS_MAX: usize = 32;
+/// A label is a word, not a text; the gateway takes the same.
+const LABEL_MAX: usize = 64;
 
 impl Config {
     /// Reads and checks the configuration. `host` is the name of this machine.
@@ -123,6 +139,24 @@ impl Config {
         let config = file.check(env, host, &mut problems);
         problems.none(&path)?;
         Ok(config.expect("a configuration without problems is whole"))
+    }
+
+    /// The projects that it shares with other runners.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &ProjectName> {
+        self.projects.iter().filter(|(_, project)| project.shared).map(|(name, _)| name)
+    }
+
+    /// Where its work comes from: its own consumer first.
+    pub(crate) fn consumers(&self) -> Vec<ConsumerSpec> {
+        let own = std::iter::once(streams::runner_consumer(&self.name));
+        let all = own.chain(self.shared().map(streams::project_consumer));
+        all.map(|spec| spec.within(self.times.ack_wait)).collect()
+    }
+
+    /// The command that makes what this runner needs in NATS.
+    pub(crate) fn provision(&self) -> String {
+        let own = format!("gateway-svc provision --runner {}", self.name);
+        self.shared().fold(own, |command, shared| format!("{command} --shared {shared}"))
     }
 }
 
@@ -159,6 +193,8 @@ impl File {
         let program = self.claude.program.unwrap_or_else(|| "claude".into());
         problems.check(!program.trim().is_empty(), "claude.program", || "is empty".into());
         let claude = Claude { program, model: self.claude.model, env: self.claude.env };
+        check_labels(&self.labels, problems);
+        let times = Times::read(env, problems);
         let projects = projects(self.projects, problems);
         Some(Config {
             name: name?,
@@ -169,8 +205,24 @@ impl File {
             nats_url,
             http_listen: http_listen?,
             claude,
+            labels: self.labels,
+            times,
             projects,
         })
+    }
+}
+
+fn check_labels(labels: &[String], problems: &mut Problems) {
+    problems.check(labels.len() <= LABELS_MAX, "labels", || {
+        format!("must be at most {LABELS_MAX}, are {}", labels.len())
+    });
+    let odd = |label: &&String| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.=/".contains(c);
+        !(1..=LABEL_MAX).contains(&label.len()) || !label.chars().all(fits)
+    };
+    if let Some(label) = labels.iter().find(odd) {
+        let why = format!("{label:?} is no label: 1 to {LABEL_MAX} letters, digits and -_.=/");
+        problems.add("labels", why);
     }
 }
 
@@ -207,7 +259,8 @@ fn projects(
         );
         let place = Options { worktree, copy: copied, setup: file.setup };
         if let Some(name) = problems.take(&format!("projects.{name}"), name.parse()) {
-            projects.insert(name, Project { directory: file.directory, allow, place });
+            let ProjectFile { directory, shared, .. } = file;
+            projects.insert(name, Project { directory, allow, place, shared });
         }
     }
     projects
@@ -254,15 +307,32 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let text = "name = \"No.1\"\nslots = 0\nstate_dir = \"here\"\n\
+        let text = "name = \"No.1\"\nslots = 0\nstate_dir = \"here\"\nlabels = [\"a b\"]\n\
                     [projects.app]\ndirectory = \"src\"\nallow = [\"\"]\n\
                     worktree = false\nsetup = \"make\"";
         let error = load(text).unwrap_err().to_string();
-        for key in
-            ["name: ", "slots: ", "state_dir: ", "app.directory: ", "app.allow: ", "app.worktree: "]
-        {
+        for key in [
+            "name: ",
+            "slots: ",
+            "state_dir: ",
+            "app.directory: ",
+            "app.allow: ",
+            "app.worktree: ",
+            "labels: ",
+        ] {
             assert!(error.contains(key), "{key:?} is not in\n{error}");
         }
+    }
+
+    #[test]
+    fn what_is_shared_has_a_consumer_of_its_own() {
+        let text = "labels = [\"gpu\"]\n[projects.app]\ndirectory = \"/src/app\"\n\
+                    [projects.web]\ndirectory = \"/src/web\"\nshared = true";
+        let config = load(text).unwrap();
+        assert_eq!(config.labels, ["gpu"]);
+        let consumers: Vec<_> = config.consumers().into_iter().map(|spec| spec.name).collect();
+        assert_eq!(consumers, ["runner-build-2", "project-web"]);
+        assert_eq!(config.provision(), "gateway-svc provision --runner build-2 --shared web");
     }
 
     #[test]

@@ -181,12 +181,12 @@ async fn directory(project: &Project, worktrees: &Worktrees) -> Result<String, S
 }
 
 async fn streams(config: &Config, link: &Link) -> Result<String, String> {
-    let problems = Bus::problems(&link.context, &config.name).await;
+    let problems = Bus::problems(&link.context, &config.consumers()).await;
     let problems = problems.map_err(|error| format!("{error:#}"))?;
     if problems.is_empty() {
         let server = link.client().server_info();
         return Ok(format!("nats-server {} at {}", server.version, server.host));
     }
-    let todo = format!("run `gateway-svc provision --runner {}`", config.name);
+    let todo = format!("run `{}`", config.provision());
     Err(format!("{todo}\n        {}", problems.join("\n        ")))
 }

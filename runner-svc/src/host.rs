@@ -12,10 +12,12 @@ use platform::health::Readiness;
 use schemas::ids::{OwnerToken, SessionId, StateId};
 use schemas::record::{Record, State};
 use schemas::request::Request;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Left;
 use crate::bus::Bus;
+use crate::candidates::{Candidates, Sight};
 use crate::claims::Toll;
 use crate::command::transcript;
 use crate::command::{Session, Settings, passed, spec};
@@ -53,6 +55,8 @@ pub(crate) struct Host {
     pub(crate) worktrees: Worktrees,
     /// What is at work.
     pub(crate) live: Live,
+    /// What others hold, and this runner may take over.
+    pub(crate) candidates: Candidates,
     /// Where it is at work.
     pub(crate) directories: Directories,
     /// Where it is said what does not work.
@@ -104,6 +108,13 @@ impl Host {
             cwd,
         };
         spec(&settings, session, &self.env)
+    }
+
+    /// Whether a record that another holds, at this revision, was seen unchanged for long enough.
+    pub(crate) fn is_silent(&self, sight: Option<Sight>, revision: Option<u64>) -> bool {
+        let (takeover, now) = (self.config.times.takeover, Instant::now());
+        let silent = |(sight, revision): (Sight, u64)| sight.is_silent(revision, now, takeover);
+        sight.zip(revision).is_some_and(silent)
     }
 
     /// Waits until something may have changed in a spool.

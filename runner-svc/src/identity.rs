@@ -114,7 +114,7 @@ pub(crate) struct NotOurs(String);
 ///
 /// When NATS or the disk fails.
 pub(crate) async fn accept(link: Link, state: &StateDir, config: &Config) -> anyhow::Result<()> {
-    let bus = Bus::attach(link, &config.name).await?;
+    let bus = Bus::attach(link, config).await?;
     let me = this_start(state.id, config);
     state.remember_start(me.instance, None)?;
     for _ in 0..TRIES_MAX {
@@ -133,7 +133,7 @@ pub(crate) async fn accept(link: Link, state: &StateDir, config: &Config) -> any
 /// What to do, when it is not this state directory's.
 pub(crate) async fn examine(link: Link, config: &Config) -> Result<String, String> {
     let chain = |error: anyhow::Error| format!("{error:#}");
-    let bus = Bus::attach(link, &config.name).await.map_err(chain)?;
+    let bus = Bus::attach(link, config).await.map_err(chain)?;
     let (found, _) = bus.identity(&config.name).await.map_err(|e| chain(e.into()))?;
     let Some(holder) = found else { return Ok(format!("{} is free", config.name)) };
     let (id, starts) = StateDir::peek(&config.state_dir).map_err(|e| chain(e.into()))?;

@@ -29,6 +29,7 @@
 
 mod guard;
 mod inbox;
+pub(crate) mod lease;
 mod outlet;
 pub(crate) mod procs;
 pub(crate) mod record;
@@ -184,7 +185,7 @@ fn keeper(dir: &Path) -> Verdict {
 }
 
 /// The time since boot, which counts suspend.
-fn now() -> Duration {
+pub(crate) fn now() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::try_from(now).unwrap_or_default()
 }

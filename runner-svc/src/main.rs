@@ -7,6 +7,7 @@
 mod app;
 mod attempt;
 mod bus;
+mod candidates;
 mod claims;
 mod claude;
 mod command;
@@ -15,6 +16,7 @@ mod crash;
 mod directories;
 mod doctor;
 mod draining;
+mod fetching;
 mod held;
 mod host;
 mod identity;

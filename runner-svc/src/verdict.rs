@@ -112,17 +112,19 @@ pub(crate) fn after(
         (Ending::NotStarted(why), _) => {
             After::Over(failed(format!("`{program}` did not start: {why}")))
         }
-        (Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_), _)
+        (Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_) | Ending::Fenced, _)
             if toll.reached(BOUNDS).is_none() =>
         {
             After::Again
         }
-        (Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_), Cut::Death) => {
-            After::Over(failed(describe(toll.deaths, program, death)))
-        }
-        (Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_), Cut::Loss) => {
-            After::Over(lost(toll.losses(), runner))
-        }
+        (
+            Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_) | Ending::Fenced,
+            Cut::Death,
+        ) => After::Over(failed(describe(toll.deaths, program, death))),
+        (
+            Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_) | Ending::Fenced,
+            Cut::Loss,
+        ) => After::Over(lost(toll.losses(), runner)),
     }
 }
 
@@ -141,6 +143,9 @@ pub(crate) fn describe(deaths: u32, program: &str, death: Death<'_>) -> String {
         Ending::Signal(signal) => format!("was ended by signal {signal}"),
         Ending::NotStarted(why) => format!("did not start: {why}"),
         Ending::KeeperDied(why) => format!("was lost: {why}"),
+        Ending::Fenced => {
+            "was ended because this runner could not say for long that it is at work".to_owned()
+        }
     };
     let mut text = format!("`{program}` {how} before it answered");
     if !death.spoke {

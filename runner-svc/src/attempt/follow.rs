@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use platform::clock::now_ms;
 use schemas::record::{Record, State};
-use schemas::streams::{KILL_GRACE, RENEW};
+use schemas::streams::KILL_GRACE;
 use tokio::time::Instant;
 
-use super::ask::{cas, hints, stopped_by};
+use super::ask::{hints, stopped_by};
 use super::ending::{GRACES, next_seq};
 use super::{Left, Result, Work, on_disk, trouble};
 use crate::bus::Hints;
@@ -59,9 +59,14 @@ impl Dead {
     /// Whether it was a claude at all.
     pub(super) fn began(&self) -> bool {
         match self.ending {
-            Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_) => true,
+            Ending::Code(_) | Ending::Signal(_) | Ending::KeeperDied(_) | Ending::Fenced => true,
             Ending::NotStarted(_) => false,
         }
+    }
+
+    /// Whether its keeper ended it, because the record was not renewed.
+    pub(super) fn was_fenced(&self) -> bool {
+        self.ending == Ending::Fenced
     }
 
     pub(super) fn view(&self) -> Death<'_> {
@@ -138,7 +143,7 @@ impl<'a> Follow<'a> {
             progress,
             next_seq: next_seq(spool)?,
             journal: spool.journal(0),
-            renew_at: Instant::now() + RENEW,
+            renew_at: Instant::now() + work.host.config.times.renew,
             keeper_by: Instant::now() + KEEPER_MAX,
             hints,
             look: true,
@@ -229,7 +234,7 @@ impl<'a> Follow<'a> {
             return Ok(());
         }
         let record = Record { quiet_since_ms: quiet, ..work.held.record.clone() };
-        work.revision = cas(&work.host, &work.held.key(), &record, work.revision).await?;
+        work.write(&record).await?;
         work.held.record = record;
         Ok(())
     }
@@ -323,7 +328,7 @@ impl<'a> Follow<'a> {
         let since_ms = Some(work.held.since_ms);
         let record = Record { state: State::Running, since_ms, ..work.held.record.clone() };
         crash::point("follow.seen");
-        work.revision = cas(&work.host, &work.held.key(), &record, work.revision).await?;
+        work.write(&record).await?;
         crash::point("follow.running");
         work.held.record = record;
         Ok(())
@@ -357,12 +362,9 @@ impl<'a> Follow<'a> {
                 Ok(())
             }
             () = tokio::time::sleep_until(self.renew_at) => {
-                self.renew_at = Instant::now() + RENEW;
+                self.renew_at = Instant::now() + self.work.host.config.times.renew;
                 self.look = true;
-                if let Some(delivery) = &self.work.delivery {
-                    delivery.in_progress().await;
-                }
-                Ok(())
+                self.work.go_on_holding().await
             }
             () = tokio::time::sleep(LOOK_ANYWAY) => Ok(()),
         }

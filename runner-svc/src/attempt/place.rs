@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use platform::clock::now_ms;
 use schemas::record::{NOTICE_MAX, Record};
-use schemas::streams::RENEW;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::ask::{cas, hints, stopped_by};
+use super::ask::{hints, stopped_by};
 use super::{Left, Refused, Work};
 use crate::config::Project;
 use crate::state;
@@ -101,7 +100,7 @@ impl Work {
             return Ok(());
         }
         let record = Record { notice: Some(notice), ..self.held.record.clone() };
-        self.revision = cas(&self.host, &self.held.key(), &record, self.revision).await?;
+        self.write(&record).await?;
         self.held.record = record;
         Ok(())
     }
@@ -139,10 +138,8 @@ impl Work {
                     false
                 }
                 () = sleep_until(renew_at) => {
-                    renew_at = Instant::now() + RENEW;
-                    if let Some(delivery) = &self.delivery {
-                        delivery.in_progress().await;
-                    }
+                    renew_at = Instant::now() + self.host.config.times.renew;
+                    self.go_on_holding().await?;
                     true
                 }
             };

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument as _;
 
 use super::ask::{cas, record};
+use super::lease::Lease;
 use super::{Left, Result, Work, again, claim, last};
 use crate::bus::Delivery;
 use crate::crash;
@@ -73,13 +74,14 @@ async fn go_on(host: &Arc<Host>, unbegun: Unbegun, seat: Seat) -> Result<()> {
             held.since_ms = record.since_ms.unwrap_or_else(now_ms);
             held.record = record;
             let host = Arc::clone(host);
-            Work { host, held, revision, delivery: None, again, seat }.start().await
+            let lease = Lease::unknown(&host, &held.request.project);
+            Work { host, held, revision, delivery: None, again, seat, lease }.start().await
         }
         Some(_) | None => {
             host.intents.forget(&held.request.run);
             let Some(delivery) = last(&mut again) else { return Ok(()) };
             drop((again, alone));
-            Box::pin(claim(host, held.request, delivery, seat)).await
+            Box::pin(claim(host, held.request, delivery, seat, None)).await
         }
     }
 }

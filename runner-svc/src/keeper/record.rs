@@ -36,6 +36,8 @@ pub(crate) const STDERR: &str = "stderr";
 pub(crate) const BELL: &str = "bell";
 /// The directory of what the keeper is told.
 pub(crate) const IN: &str = "in";
+/// Until when the keeper may let claude work, in a shared project; see [`super::lease`].
+pub(crate) const LEASE: &str = "lease";
 
 /// The variable in claude's environment whose value is the spool's name. What still carries it
 /// when guard and keeper are both gone is found by it.
@@ -150,7 +152,12 @@ impl Started {
     }
 }
 
-fn value<'a>(text: &'a str, key: &str) -> Result<&'a str, Malformed> {
+/// The value of a key in lines of `key=value`.
+///
+/// # Errors
+///
+/// [`Malformed`] when it is missing.
+pub(super) fn value<'a>(text: &'a str, key: &str) -> Result<&'a str, Malformed> {
     text.lines()
         .find_map(|line| line.split_once('=').filter(|(name, _)| *name == key))
         .map(|(_, value)| value)
@@ -168,6 +175,8 @@ pub(crate) enum Ending {
     NotStarted(String),
     /// Keeper or guard were killed, and claude with them; the text says which.
     KeeperDied(String),
+    /// The run's record was not renewed for too long, so claude was ended or not started.
+    Fenced,
 }
 
 impl fmt::Display for Ending {
@@ -177,6 +186,7 @@ impl fmt::Display for Ending {
             Ending::Signal(signal) => writeln!(f, "signal={signal}"),
             Ending::NotStarted(why) => writeln!(f, "not-started={}", one_line(why)),
             Ending::KeeperDied(why) => writeln!(f, "keeper-died={}", one_line(why)),
+            Ending::Fenced => writeln!(f, "fenced=yes"),
         }
     }
 }
@@ -201,6 +211,7 @@ impl Ending {
             "signal" => value.parse().map(Ending::Signal).map_err(|_| strange()),
             "not-started" => Ok(Ending::NotStarted(value.to_owned())),
             "keeper-died" => Ok(Ending::KeeperDied(value.to_owned())),
+            "fenced" => Ok(Ending::Fenced),
             _ => Err(strange()),
         }
     }
@@ -287,6 +298,7 @@ mod tests {
             Ending::Signal(9),
             Ending::NotStarted("no = program".into()),
             Ending::KeeperDied("signal 9".into()),
+            Ending::Fenced,
         ] {
             assert_eq!(Ending::parse(&ending.to_string()), Ok(ending));
         }

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Each edge is an [`Act`] that the keeper carries out on claude's process group. It only moves
-//! forward. A fence ("no renewal heard for so long") will be one more caller of [`Stop::kill`] with
-//! one more instant in [`Stop::due_at`]; times are read from a clock that counts suspend already.
+//! forward. A fence (`lease.rs`) is one more caller of [`Stop::kill`]; times are read from a clock that
+//! counts suspend.
 //!
 //! It never decides that claude *has* ended: that is its pidfd's word.
 

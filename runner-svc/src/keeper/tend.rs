@@ -27,6 +27,7 @@ use rustix::process::{
 };
 
 use super::inbox::{Asked, Inbox};
+use super::lease::Fence;
 use super::now;
 use super::outlet::{Journal, Patience, Stderr};
 use super::procs::{LEFTOVER_GRACE, Reaped, boot_id, reap_one, stop_descendants};
@@ -126,7 +127,8 @@ impl Orders {
 pub(crate) fn tend(spool: &Path, life: impl AsFd) -> io::Result<()> {
     let ending = match begin(spool) {
         Ok(mut keeper) => keeper.run(&life),
-        Err(why) => Ending::NotStarted(why),
+        Err(NotBegun::Fenced) => Ending::Fenced,
+        Err(NotBegun::Refused(why)) => Ending::NotStarted(why),
     };
     leave(spool, &ending)
 }
@@ -143,8 +145,22 @@ fn leave(spool: &Path, ending: &Ending) -> io::Result<()> {
     }
 }
 
-/// Does all that can fail before claude runs. The text of a failure is for a person.
-fn begin(spool: &Path) -> Result<Keeper, String> {
+/// Why claude does not run.
+enum NotBegun {
+    /// Others may have taken the run over.
+    Fenced,
+    /// It cannot be started; the text is for a person.
+    Refused(String),
+}
+
+impl From<String> for NotBegun {
+    fn from(why: String) -> Self {
+        NotBegun::Refused(why)
+    }
+}
+
+/// Does all that can fail before claude runs.
+fn begin(spool: &Path) -> Result<Keeper, NotBegun> {
     let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     set_child_subreaper(Some(getpid()))
         .map_err(|error| format!("cannot look after claude's children: {error}"))?;
@@ -152,13 +168,19 @@ fn begin(spool: &Path) -> Result<Keeper, String> {
     let bell = open_bell(spool).map_err(told("cannot open the bell"))?;
     let mut journal = Journal::open(spool).map_err(told("cannot open the journal"))?;
 
+    let boot_id = boot_id();
+    let fence = Fence::of(spool, &boot_id);
+    // Last of all that comes before the start: whoever came here may have stood still on the way.
+    if fence.is_over(now()) {
+        return Err(NotBegun::Fenced);
+    }
     let mut child = orders.start()?;
     let claude = Pid::from_child(&child);
     let pidfd = match pidfd_open(claude, PidfdFlags::empty()) {
         Ok(pidfd) => pidfd,
         Err(error) => {
             stop_descendants();
-            return Err(format!("cannot watch claude: {error}"));
+            return Err(format!("cannot watch claude: {error}").into());
         }
     };
     let (Some(stdin), Some(stdout), Some(stderr)) =
@@ -180,6 +202,8 @@ fn begin(spool: &Path) -> Result<Keeper, String> {
         journal,
         stderr: Stderr::new(spool, stderr),
         stop: Stop::default(),
+        fence,
+        boot_id,
         status: None,
         guard_is_gone: false,
         said_started: false,
@@ -208,6 +232,8 @@ struct Keeper {
     journal: Journal,
     stderr: Stderr,
     stop: Stop,
+    fence: Fence,
+    boot_id: String,
     status: Option<WaitStatus>,
     guard_is_gone: bool,
     said_started: bool,
@@ -241,6 +267,9 @@ impl Keeper {
         if self.guard_is_gone {
             return Ending::KeeperDied("the guard was killed, so claude was ended".into());
         }
+        if self.fence.fell() {
+            return Ending::Fenced;
+        }
         let status = self.status.expect("the loop ends with a status");
         match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Ending::Code(code),
@@ -252,12 +281,16 @@ impl Keeper {
     /// Waits for one of all that can happen, and does what follows from it.
     fn turn(&mut self, life: &impl AsFd) {
         let before = now();
+        // Before claude is told anything more: this process may have stood still.
+        self.look_at_fence(before);
         if self.look_at <= before {
             self.look_at = before + LOOK_AGAIN;
             self.say_started();
+            self.fence.look(&self.spool, &self.boot_id);
             self.look_into_inbox();
         }
         let woken = self.wait(life, before);
+        self.look_at_fence(now());
         if woken.bell {
             self.hush();
             self.look_into_inbox();
@@ -284,7 +317,8 @@ impl Keeper {
     }
 
     fn wait(&self, life: &impl AsFd, now: Duration) -> Woken {
-        let until = [Some(self.look_at), self.stop.due_at(), self.journal.due_at()]
+        let fence = self.fence.due_at(now);
+        let until = [Some(self.look_at), self.stop.due_at(), self.journal.due_at(), fence]
             .into_iter()
             .flatten()
             .min()
@@ -313,6 +347,19 @@ impl Keeper {
             bell: ready(0),
             stdin: to_stdin.is_some() && ready(stdin_at),
             guard_is_gone: !self.guard_is_gone && ready(2),
+        }
+    }
+
+    /// Ends claude when its time is over and the runner has told of no later renewal.
+    fn look_at_fence(&mut self, now: Duration) {
+        if !self.fence.is_over(now) || self.fence.fell() {
+            return;
+        }
+        self.fence.look(&self.spool, &self.boot_id);
+        if self.fence.is_over(now) {
+            self.inbox.close();
+            let act = self.fence.fall(now, &mut self.stop);
+            self.carry_out(act);
         }
     }
 
@@ -357,7 +404,7 @@ impl Keeper {
             guard: getppid().map_or(0, number),
             keeper: number(getpid()),
             claude: number(self.claude),
-            boot_id: boot_id(),
+            boot_id: self.boot_id.clone(),
         };
         self.said_started =
             write_whole(&self.spool, STARTED, started.to_string().as_bytes()).is_ok();

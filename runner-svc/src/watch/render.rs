@@ -121,6 +121,7 @@ pub(super) fn ending(ending: &Ending) -> String {
         Ending::Signal(signal) => format!("claude was ended by signal {signal}"),
         Ending::NotStarted(why) => format!("claude was not started: {}", clean(why)),
         Ending::KeeperDied(why) => format!("the run was cut: {}", clean(why)),
+        Ending::Fenced => "the run was cut: its record was not renewed".to_owned(),
     };
     format!("\n{BOLD}{how}{PLAIN}")
 }
