@@ -74,6 +74,8 @@ pub struct Builder {
     more_gateway: String,
     more_runner: String,
     more_project: String,
+    shared: bool,
+    env: Environment,
     runner_env: Environment,
     claude_env: BTreeMap<String, String>,
     with_gateway: bool,
@@ -95,6 +97,8 @@ impl Default for Builder {
             more_gateway: String::new(),
             more_runner: String::new(),
             more_project: String::new(),
+            shared: false,
+            env: Environment::new(),
             runner_env: Environment::new(),
             claude_env: BTreeMap::new(),
             with_gateway: true,
@@ -169,6 +173,17 @@ impl Builder {
     /// More of the project's table in `runner.toml`: `worktree = false`, `setup = "make"`.
     pub fn project_toml(self, more: &str) -> Self {
         Self { more_project: more.to_owned(), ..self }
+    }
+
+    /// A variable of the environment of every program.
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Says of the project that several runners serve it.
+    pub(crate) fn share(&mut self) {
+        self.shared = true;
     }
 
     /// A variable of the runner's environment.
@@ -267,6 +282,7 @@ impl Builder {
             directory: self.directory.clone().unwrap_or_else(|| folder.project()),
             tools: self.tools.clone(),
             more_runner: self.more_project.clone(),
+            shared: self.shared,
         };
         Ok(Settings {
             runner: "host".to_owned(),
@@ -303,8 +319,10 @@ impl Builder {
 
     fn env(&self, folder: &Folder) -> Environments {
         let token = discord_sim::DEFAULT_TOKEN;
+        let mut all = base(folder);
+        all.extend(self.env.clone());
         Environments {
-            all: base(folder),
+            all,
             gateway: [("DISCORD_TOKEN".into(), token.into())].into(),
             runner: self.runner_env.clone(),
         }

@@ -18,7 +18,8 @@
 //! |---|---|
 //! | `world.rs`, `builder.rs`, `question.rs`, `waiting.rs`, `parts.rs`, `ledger.rs` | what a story says, sees and breaks |
 //! | `dying.rs`, `jetstream.rs` | services that kill themselves at a point, and the streams as they are |
-//! | `twin.rs`, `operator.rs`, `disk.rs` | a second runner; what an operator does to the bus; a small disk |
+//! | `twin.rs`, `operator.rs`, `disk.rs` | a second runner of the same name; what an operator does to the bus; a small disk |
+//! | `colleague.rs`, `proxy.rs` | a second runner that shares the project, and its network |
 //! | `ending.rs` | what a story must not leave behind |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
 //! | `postgres.rs`, `second_gateway.rs` | a store that several gateways share |
@@ -30,6 +31,7 @@
 //! beyond those it is told of, talks to loopback alone, and writes only into its own folder.
 
 pub mod builder;
+mod colleague;
 mod disk;
 mod dying;
 mod ending;
@@ -46,6 +48,7 @@ mod postgres;
 pub mod processes;
 mod programs;
 pub mod project;
+mod proxy;
 mod question;
 mod ready;
 mod second_gateway;
@@ -59,6 +62,7 @@ mod world;
 
 pub use anthropic_sim::{self, Sim as Anthropic};
 pub use builder::{Builder, Claude, Content, People};
+pub use colleague::{COLLEAGUE, Colleague};
 pub use discord_sim::{self, Discord};
 pub use disk::Disk;
 pub use folder::Folder;
@@ -68,6 +72,7 @@ pub use parts::Part;
 pub use ports::{free_port, is_free};
 pub use postgres::Postgres;
 pub use programs::{built, claude, nats_server, on_path};
+pub use proxy::Proxy;
 pub use question::Question;
 pub use second_gateway::SecondGateway;
 pub use service::{Environment, Plan, Service};

@@ -72,7 +72,12 @@ pub struct ProjectSettings {
     pub tools: Option<Vec<String>>,
     /// More of its table in `runner.toml`.
     pub more_runner: String,
+    /// Whether several runners serve it.
+    pub shared: bool,
 }
+
+/// What both files say of a project that several runners serve.
+const SHARED: &str = "shared = true";
 
 impl Settings {
     /// Writes both files into the folder.
@@ -109,6 +114,9 @@ impl Settings {
             lines.push(format!("\n[projects.{}]", project.name));
             lines.push(format!("channels = {}", list(&project.channels)));
             lines.push(format!("allow = {}", project.people));
+            if project.shared {
+                lines.push(SHARED.to_owned());
+            }
         }
         lines.join("\n")
     }
@@ -132,6 +140,9 @@ impl Settings {
             lines.push(format!("directory = {}", path(&project.directory)));
             if let Some(tools) = &project.tools {
                 lines.push(format!("allow = {}", list(tools)));
+            }
+            if project.shared {
+                lines.push(SHARED.to_owned());
             }
             if !project.more_runner.is_empty() {
                 lines.push(project.more_runner.clone());
@@ -182,6 +193,7 @@ mod tests {
                 directory: "/src/app".into(),
                 tools: Some(vec!["Read".into()]),
                 more_runner: "worktree = false".into(),
+                shared: false,
             }],
             more_gateway: String::new(),
             more_runner: "odd = 1".into(),

@@ -175,10 +175,19 @@ impl Stack {
     ///
     /// When it fails.
     pub fn provision(&mut self) -> Result<()> {
+        self.provision_for(&self.runner_name.clone())
+    }
+
+    /// The same for a runner of another name.
+    ///
+    /// # Errors
+    ///
+    /// When it fails.
+    pub(crate) fn provision_for(&mut self, runner: &str) -> Result<()> {
         let mut plan = self.gateway.plan_mut().clone();
         plan.name = "provision";
         plan.args.pop();
-        plan.args.extend(["provision", "--runner", &self.runner_name].map(OsString::from));
+        plan.args.extend(["provision", "--runner", runner].map(OsString::from));
         plan.log = self.folder.logs().join("provision.log");
         let mut provision = Service::new(plan);
         provision.start()?;

@@ -112,6 +112,7 @@ pub(crate) fn prepare(
             directory: directory.clone(),
             tools: None,
             more_runner: String::new(),
+            shared: false,
         },
         None => ProjectSettings {
             name: chosen.clone(),
@@ -120,6 +121,7 @@ pub(crate) fn prepare(
             directory: directory.clone(),
             tools: None,
             more_runner: String::new(),
+            shared: false,
         },
     };
     state.projects.insert(chosen, directory.clone());

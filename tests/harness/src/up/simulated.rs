@@ -78,6 +78,7 @@ pub(crate) async fn prepare(place: &Path, named: Option<PathBuf>) -> Result<Runn
         directory: directory.clone(),
         tools: None,
         more_runner: String::new(),
+        shared: false,
     });
     let settings = Settings {
         runner: "here".to_owned(),
