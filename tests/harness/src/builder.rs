@@ -60,6 +60,13 @@ pub enum People {
     User(String),
 }
 
+/// How many runners serve the project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runners {
+    One,
+    Several,
+}
+
 /// Settings of a world; [`Builder::start`] starts it.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is started yet"]
@@ -74,7 +81,7 @@ pub struct Builder {
     more_gateway: String,
     more_runner: String,
     more_project: String,
-    shared: bool,
+    runners: Runners,
     env: Environment,
     runner_env: Environment,
     claude_env: BTreeMap<String, String>,
@@ -97,7 +104,7 @@ impl Default for Builder {
             more_gateway: String::new(),
             more_runner: String::new(),
             more_project: String::new(),
-            shared: false,
+            runners: Runners::One,
             env: Environment::new(),
             runner_env: Environment::new(),
             claude_env: BTreeMap::new(),
@@ -176,14 +183,14 @@ impl Builder {
     }
 
     /// A variable of the environment of every program.
-    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+    pub fn every_env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.env.insert(name.into(), value.into());
         self
     }
 
     /// Says of the project that several runners serve it.
     pub(crate) fn share(&mut self) {
-        self.shared = true;
+        self.runners = Runners::Several;
     }
 
     /// A variable of the runner's environment.
@@ -282,7 +289,7 @@ impl Builder {
             directory: self.directory.clone().unwrap_or_else(|| folder.project()),
             tools: self.tools.clone(),
             more_runner: self.more_project.clone(),
-            shared: self.shared,
+            shared: self.runners == Runners::Several,
         };
         Ok(Settings {
             runner: "host".to_owned(),

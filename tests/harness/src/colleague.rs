@@ -7,14 +7,18 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
+use rustix::time::{ClockId, clock_gettime};
+use schemas::streams;
 use tokio::task::block_in_place;
 
 use crate::builder::{Builder, PROJECT};
+use crate::jetstream;
 use crate::ports::free_port;
 use crate::processes::{self, Process};
 use crate::project::git;
@@ -23,7 +27,7 @@ use crate::ready::until_ready;
 use crate::service::Service;
 use crate::stack::STOP_WITHIN;
 use crate::twin::copy_folder;
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 /// The name of the second runner, and of its log.
 pub const COLLEAGUE: &str = "build-2";
@@ -43,7 +47,7 @@ impl Builder {
     pub fn shared(mut self) -> Self {
         self.share();
         for (name, value) in TIMES {
-            self = self.env(name, value);
+            self = self.every_env(name, value);
         }
         self
     }
@@ -102,9 +106,26 @@ impl World {
         Ok(Colleague { service: Service::new(plan), port, root, proxy })
     }
 
-    /// Every process of the first runner's host but the service itself: keepers, claude, tmux.
-    pub fn beside_the_runner(&self) -> Vec<Process> {
-        beside(&self.folder().runner_state(), None)
+    /// Lets JetStream forget whom it has given what of the shared project: all that is still in WORK
+    /// is delivered again at once.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from that.
+    pub async fn deliver_shared_again(&self) -> Result<()> {
+        self.forget_shared_consumer().await?;
+        self.provision().await
+    }
+
+    /// Takes the consumer of the shared project away.
+    ///
+    /// # Errors
+    ///
+    /// When JetStream refuses.
+    pub async fn forget_shared_consumer(&self) -> Result<()> {
+        let consumer = streams::project_consumer(&PROJECT.parse().context("the project")?);
+        let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", consumer.stream, consumer.name);
+        jetstream::ask(self.nats_address().await?, &subject).await.map(drop)
     }
 
     /// The worktree of a thread at the first runner's, and at its colleague's.
@@ -112,11 +133,6 @@ impl World {
         [self.folder().runner_state(), colleague.root.join("state")]
             .map(|state| state.join("worktrees").join(PROJECT).join(thread))
     }
-}
-
-fn beside(state: &Path, service: Option<u32>) -> Vec<Process> {
-    let found = processes::naming(state).into_iter();
-    found.filter(|process| Some(process.pid) != service).collect()
 }
 
 impl Colleague {
@@ -148,6 +164,50 @@ impl Colleague {
         block_in_place(|| self.service.kill())
     }
 
+    /// Kills all of its host: the service, keepers, claude, tmux.
+    ///
+    /// # Errors
+    ///
+    /// When the service does not run.
+    pub fn is_lost(&mut self) -> Result<()> {
+        self.kill()?;
+        let left = block_in_place(|| processes::kill_naming(&self.root, &[]));
+        ensure!(left.is_empty(), "does not go away: {left:?}");
+        Ok(())
+    }
+
+    /// Starts it, waits until it has ended by itself, and returns what it said.
+    ///
+    /// # Errors
+    ///
+    /// When it goes on.
+    pub fn is_refused(&mut self) -> Result<String> {
+        self.service.start()?;
+        let status = block_in_place(|| self.service.wait(PATIENCE));
+        let said = self.service.tail();
+        let status = status.with_context(|| format!("it goes on\n{said}"))?;
+        ensure!(!status.success(), "it ended as if all were well\n{said}");
+        Ok(said)
+    }
+
+    /// When its last claude was gone, in nanoseconds since boot: its keeper wrote that down then, and
+    /// the runner has not swept it yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such record.
+    pub fn claude_gone_ns(&self) -> Result<u128> {
+        let spools = self.root.join("state").join("spools");
+        let entries = fs::read_dir(&spools).context("no spools")?;
+        let written = |spool: fs::DirEntry| {
+            fs::metadata(spool.path().join("exit")).and_then(|exit| exit.modified()).ok()
+        };
+        let written = entries.flatten().filter_map(written).max().context("no exit record")?;
+        let ago = SystemTime::now().duration_since(written).unwrap_or_default();
+        let now = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+        Ok(now.saturating_sub(ago).as_nanos())
+    }
+
     /// Makes the service stand still, and nothing else.
     ///
     /// # Errors
@@ -168,6 +228,7 @@ impl Colleague {
 
     /// Every other process of its host: keepers, claude, tmux.
     pub fn beside(&self) -> Vec<Process> {
-        beside(&self.root, self.service.pid())
+        let found = processes::naming(&self.root).into_iter();
+        found.filter(|process| Some(process.pid) != self.service.pid()).collect()
     }
 }

@@ -34,6 +34,7 @@ mod same_events;
 mod scene;
 mod secrets;
 mod seed;
+mod shared;
 mod shut_out;
 mod unchanged;
 mod up;
