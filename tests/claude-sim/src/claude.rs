@@ -123,8 +123,8 @@ enum Phase {
     Interrupted,
 }
 
-/// Runs to the end of the input; the code to end with.
-pub(crate) fn run(args: Args, words: &[String]) -> Result<u8, Trouble> {
+/// Runs to the end of the input; the code to end with. `started_ns`: when the process began.
+pub(crate) fn run(args: Args, words: &[String], started_ns: i128) -> Result<u8, Trouble> {
     let around = Surroundings::read()?;
     let (session, history, resumed) = match &args.session {
         SessionArg::New(id) => {
@@ -145,7 +145,10 @@ pub(crate) fn run(args: Args, words: &[String]) -> Result<u8, Trouble> {
     names.sort();
     ledger.note(
         "begin",
-        json!({"argv": words, "env": names, "cwd": around.cwd, "resumed": resumed}),
+        json!({
+            "argv": words, "env": names, "cwd": around.cwd, "resumed": resumed,
+            "started_ns": i64::try_from(started_ns).unwrap_or(i64::MAX),
+        }),
     )?;
     let mut claude = Claude {
         args,

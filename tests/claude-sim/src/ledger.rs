@@ -5,7 +5,7 @@
 //!
 //! | event | fields |
 //! |---|---|
-//! | `begin` | `argv`, `env` (names only), `cwd`, `resumed` |
+//! | `begin` | `argv`, `env` (names only), `cwd`, `resumed`, `started_ns` (the first line of `main`) |
 //! | `prompt` | `uuid`, `prompt`, `steer` (said while a tool was at work), `swallowed` (known already) |
 //! | `tool` | `name`, `input`: it is about to run |
 //! | `wait` | `name`: a gate is not open yet |

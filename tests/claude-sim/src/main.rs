@@ -38,6 +38,7 @@ use std::process::ExitCode;
 const VERSION: &str = "2.1.330";
 
 fn main() -> ExitCode {
+    let started_ns = clock::boot_ns();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let args = match argv::parse(&words) {
         Ok(argv::Command::Run(args)) => args,
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         }
         Err(error) => return complain(&error.to_string()),
     };
-    match claude::run(args, &words) {
+    match claude::run(args, &words, started_ns) {
         Ok(code) => ExitCode::from(code),
         Err(error) => complain(&error.to_string()),
     }
