@@ -3,7 +3,9 @@
 //! The only file that knows every other. Each loop reconciles: whatever is killed here is found in
 //! the store or in NATS by the next start.
 
+use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use async_nats::jetstream::Context;
@@ -187,5 +189,21 @@ pub(crate) async fn make_streams(streams: &Streams, wanted: &Wanted) -> anyhow::
     let link = nats::connect(&streams.nats_url, "holdfast-provision").await?;
     let made = provision(&link.context, wanted, streams).await?;
     tracing::info!(made = made.join(", "), "provisioned");
+    Ok(())
+}
+
+/// Stores one row again and again, and prints how long each commit took. A gateway may be at work in
+/// the store meanwhile.
+///
+/// # Errors
+///
+/// When the store fails, or nobody reads.
+pub(crate) async fn time_commits(config: &Config, count: u32) -> anyhow::Result<()> {
+    let store = Store::open(&config.database_url).await?;
+    for number in 0..count {
+        let from = Instant::now();
+        store.note("time-commits", &number.to_string()).await?;
+        writeln!(std::io::stdout(), "{}", from.elapsed().as_nanos())?;
+    }
     Ok(())
 }

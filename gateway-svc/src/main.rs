@@ -85,6 +85,12 @@ enum Command {
     },
     /// Make the streams, buckets and consumers in NATS, or bring them up to date.
     Provision(provision::Wanted),
+    /// Time commits of the store, in nanoseconds, a line each: what `cargo xtask bench` asks.
+    #[command(hide = true)]
+    TimeCommits {
+        /// How many.
+        count: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -169,6 +175,11 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             let streams = config::Streams::load(cli.config, &env)?;
             let _telemetry = telemetry::start("gateway-svc");
             runtime()?.block_on(app::make_streams(&streams, &wanted))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::TimeCommits { count } => {
+            let config = config::Config::load(cli.config, &env)?;
+            runtime()?.block_on(app::time_commits(&config, count))?;
             Ok(ExitCode::SUCCESS)
         }
     }
