@@ -1,4 +1,4 @@
-//! What people and CI run: `cargo xtask up · test · fetch · schemas · ci`.
+//! What people and CI run: `cargo xtask up · test · bench · fetch · schemas · ci`.
 //!
 //! Each command is a file; this one reads the command line and tells what went wrong. Everything
 //! is done by starting the tools that do it (cargo, pip, nextest, cargo-deny), so that this crate
@@ -7,6 +7,7 @@
 //! It never holds logic of the product: what `up` does is in the harness, what is tested is in
 //! the tests.
 
+mod bench;
 mod cargo_tool;
 mod ci;
 mod faults;
@@ -67,6 +68,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Measures a release build, beside what this machine can do at best; writes docs/bench.md.
+    Bench {
+        /// Takes a few samples and prints the page: to see that it works.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Everything that a change must pass, cheapest first.
     Ci,
 }
@@ -91,6 +98,8 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Fetch => fetch::fetch(&workspace, fetch::Purpose::Everything).map(drop),
         Task::Schemas { check: true } => schema_files::check(&workspace),
         Task::Schemas { check: false } => schema_files::write(&workspace),
+        Task::Bench { quick: false } => bench::bench(&workspace, bench::Extent::Full),
+        Task::Bench { quick: true } => bench::bench(&workspace, bench::Extent::Quick),
         Task::Ci => ci::ci(&workspace),
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! A [`World`] is a [`Stack`] (nats-server, gateway, runner: the built programs, started as a
 //! person would start them) between two simulators, and the words that a story is told in. The
-//! same parts make `holdfast-up`.
+//! same parts make `holdfast-up`, `holdfast-demo` and `holdfast-bench`.
 //!
 //! | file | what |
 //! |---|---|
