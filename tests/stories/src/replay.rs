@@ -146,6 +146,19 @@ async fn an_event_that_discord_never_sent_is_found_when_the_session_is_resumed()
     are_answered_once(&world, &asked).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_discord_never_sent_is_found_though_a_later_one_was_heard() -> Result<()> {
+    let world = World::start().await?;
+    world.discord().drop_events(MESSAGE, 1);
+    let mut asked = ask(&world, &["the lost"])?;
+    let heard = ask(&world, &["the heard"])?;
+    assert_eq!(heard[0].0.mark().await?, "✅");
+    world.discord().request_reconnect();
+    resumed(&world, 1).await?;
+    asked.extend(heard);
+    are_answered_once(&world, &asked).await
+}
+
 /// A connection that beats often enough for a story.
 fn beating() -> Builder {
     World::builder().discord(|options| options.heartbeat = Duration::from_secs(1))
