@@ -19,6 +19,7 @@ use anyhow::{Context, bail, ensure};
 
 use self::junit::Passed;
 use self::list::List;
+pub(crate) use self::list::Test;
 use crate::process::say;
 use crate::workspace::Workspace;
 

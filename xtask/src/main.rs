@@ -1,4 +1,4 @@
-//! What people and CI run: `cargo xtask up · test · bench · fetch · schemas · ci`.
+//! What people and CI run: `cargo xtask up · test · mutants · bench · fetch · schemas · ci`.
 //!
 //! Each command is a file; this one reads the command line and tells what went wrong. Everything
 //! is done by starting the tools that do it (cargo, pip, nextest, cargo-deny), so that this crate
@@ -12,6 +12,7 @@ mod cargo_tool;
 mod ci;
 mod faults;
 mod fetch;
+mod mutants;
 mod process;
 mod schema_files;
 mod system;
@@ -74,6 +75,11 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Breaks each rule of the protocol in a copy, and shows that a test tells of it.
+    Mutants {
+        /// Those of these names; otherwise all of xtask/mutants.toml.
+        names: Vec<String>,
+    },
     /// Everything that a change must pass, cheapest first.
     Ci,
 }
@@ -100,6 +106,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Schemas { check: false } => schema_files::write(&workspace),
         Task::Bench { quick: false } => bench::bench(&workspace, bench::Extent::Full),
         Task::Bench { quick: true } => bench::bench(&workspace, bench::Extent::Quick),
+        Task::Mutants { names } => mutants::mutants(&workspace, &names),
         Task::Ci => ci::ci(&workspace),
     }
 }

@@ -2,6 +2,7 @@
 //! Pure.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
@@ -42,16 +43,16 @@ pub(super) struct Fault {
 
 /// A test, as a row or a sentence names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Test {
+pub(crate) struct Test {
     /// The crate that it is in.
-    pub(super) krate: String,
+    pub(crate) krate: String,
     /// Its path in its program.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 impl Test {
     /// Reads `module::story` or `crate path::of::test`; none when it is neither.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (krate, name) = match text.split_once(' ') {
             Some(both) => both,
             None if text.contains("::") => ("stories", text),
@@ -60,6 +61,15 @@ impl Test {
         let is_name = |it: &str| !it.is_empty() && !it.contains(' ');
         (is_name(krate) && is_name(name))
             .then(|| Self { krate: krate.to_owned(), name: name.to_owned() })
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.krate.as_str() {
+            "stories" => write!(f, "{}", self.name),
+            krate => write!(f, "{krate} {}", self.name),
+        }
     }
 }
 
