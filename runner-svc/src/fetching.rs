@@ -144,7 +144,9 @@ pub(crate) async fn run(
                     readiness.ready("nats");
                 }
                 // While it drains: it comes again, to whoever asks then.
-                if let Some(delivery) = delivery.filter(|_| !draining::is_on(&host.config.state_dir)) {
+                if let Some(delivery) =
+                    delivery.filter(|_| !draining::is_on(&host.config.state_dir))
+                {
                     attempts.spawn(attempt::take(Arc::clone(host), delivery, slot, None));
                 }
             }

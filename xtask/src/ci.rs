@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use crate::fetch::{self, Fetched, Purpose};
 use crate::process::{self, say, spoken};
 use crate::workspace::Workspace;
-use crate::{faults, schema_files, test};
+use crate::{faults, schema_files, test, up};
 
 /// How long the advisory database may take to come: it is some megabytes.
 const ADVISORIES_WITHIN: Duration = Duration::from_secs(120);
@@ -29,10 +29,14 @@ const NO_DATABASE: &str = "failed to fetch advisory database";
 const UNCHECKED: &str = "advisories: NOT checked, their database cannot be reached from here; \
                          run `cargo deny check advisories` where it can";
 
+/// The seed that every change must pass: one of which it is known that all faults are in it.
+const CHAOS_SEED: u64 = 1;
+const CHAOS_MINUTES: u64 = 3;
+
 /// A step: its name and what it does.
 type Step = (&'static str, fn(&Workspace, &Fetched) -> anyhow::Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("fmt", |workspace, _| process::run(workspace.cargo("fmt").args(["--all", "--check"]))),
     ("clippy", |workspace, _| {
         process::run(workspace.cargo("clippy").args([
@@ -55,6 +59,9 @@ const STEPS: [Step; 9] = [
         process::run(workspace.cargo("test").args(["--package=xtask", "--test=tidy", "--locked"]))
     }),
     ("build", |workspace, _| test::build(workspace)),
+    ("chaos", |workspace, _| {
+        process::run(&mut up::chaos_of(workspace, CHAOS_SEED, CHAOS_MINUTES)?)
+    }),
     ("tests", |workspace, fetched| test::all(workspace, fetched, "ci", faults::Purpose::Check)),
 ];
 

@@ -1,4 +1,4 @@
-//! What people and CI run: `cargo xtask up · test · mutants · bench · fetch · schemas · ci`.
+//! What people and CI run: `cargo xtask up · chaos · test · mutants · bench · fetch · schemas · ci`.
 //!
 //! Each command is a file; this one reads the command line and tells what went wrong. Everything
 //! is done by starting the tools that do it (cargo, pip, nextest, cargo-deny), so that this crate
@@ -52,6 +52,15 @@ enum Task {
         #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
         ask: Option<OsString>,
     },
+    /// Breaks the whole system by a seed, and checks what people saw.
+    Chaos {
+        /// What messages and faults are drawn from.
+        #[arg(long)]
+        seed: u64,
+        /// How long they come.
+        #[arg(long, default_value_t = 5)]
+        minutes: u64,
+    },
     /// Runs all tests, with every server they need.
     Test {
         /// Writes what was measured into docs/faults.md.
@@ -100,6 +109,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Up { project, ask } => up::up(&workspace, project, ask),
         Task::Demo => up::demo(&workspace),
+        Task::Chaos { seed, minutes } => up::chaos(&workspace, seed, minutes),
         Task::Test { record, args } => test::test(&workspace, record, &args),
         Task::Fetch => fetch::fetch(&workspace, fetch::Purpose::Everything).map(drop),
         Task::Schemas { check: true } => schema_files::check(&workspace),

@@ -1,4 +1,4 @@
-//! `cargo xtask up` and `demo`: fetch, build, and become a program of the harness.
+//! `cargo xtask up`, `demo` and `chaos`: fetch, build, and become a program of the tests.
 //!
 //! This process is replaced, so Ctrl+C and the exit code are those of that program itself.
 
@@ -38,6 +38,25 @@ pub(crate) fn up(
 /// Kills everything between a question and its answer in turn; returns only if it did not start.
 pub(crate) fn demo(workspace: &Workspace) -> anyhow::Result<()> {
     turn_into(workspace, "holdfast-demo", &[])
+}
+
+/// Breaks the whole system by a seed, and checks what people saw; returns only if it did not start.
+pub(crate) fn chaos(workspace: &Workspace, seed: u64, minutes: u64) -> anyhow::Result<()> {
+    let mut command = chaos_of(workspace, seed, minutes)?;
+    Err(command.exec()).context("cannot start the chaos")
+}
+
+/// The command that breaks the whole system by a seed, with everything that it needs built.
+pub(crate) fn chaos_of(workspace: &Workspace, seed: u64, minutes: u64) -> anyhow::Result<Command> {
+    let fetched = fetch::fetch(workspace, Purpose::Tests)?;
+    test::build(workspace)?;
+    let mut command = Command::new(workspace.debug_output()?.join("holdfast-chaos"));
+    process::without_our_package(&mut command)
+        .args(["--seed", &seed.to_string(), "--minutes", &minutes.to_string(), "--out"])
+        .arg(workspace.root().join("target/chaos"))
+        .envs(fetched.servers.environment())
+        .env("HOLDFAST_POSTGRES", fetched.postgres()?);
+    Ok(command)
 }
 
 fn turn_into(workspace: &Workspace, name: &str, arguments: &[OsString]) -> anyhow::Result<()> {

@@ -22,7 +22,7 @@ const ANSWER_MAX: usize = 1024 * 1024;
 /// # Errors
 ///
 /// When nobody answers, or the answer is an error.
-pub(crate) async fn ask(address: SocketAddr, subject: &str) -> Result<Value> {
+pub async fn ask(address: SocketAddr, subject: &str) -> Result<Value> {
     ask_with(address, subject, "").await
 }
 
@@ -31,7 +31,7 @@ pub(crate) async fn ask(address: SocketAddr, subject: &str) -> Result<Value> {
 /// # Errors
 ///
 /// As for [`ask`].
-pub(crate) async fn ask_with(address: SocketAddr, subject: &str, words: &str) -> Result<Value> {
+pub async fn ask_with(address: SocketAddr, subject: &str, words: &str) -> Result<Value> {
     let asking = timeout(ANSWER_WITHIN, request(address, subject, words)).await;
     let answer = asking.with_context(|| format!("no answer to {subject}"))??;
     ensure!(answer["error"].is_null(), "{subject}: {}", answer["error"]);

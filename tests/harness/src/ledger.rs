@@ -39,10 +39,15 @@ impl Noted {
 
 impl Ledger {
     /// Reads the file; a line that is being written is left for the next time.
-    pub(crate) fn read(path: &Path) -> Self {
+    pub fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         Self(whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// Everything, in the order in which it happened.
+    pub fn iter(&self) -> impl Iterator<Item = &Noted> {
+        self.0.iter()
     }
 
     /// All events of a name, in order.

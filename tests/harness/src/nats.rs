@@ -16,8 +16,9 @@ use crate::service::{Environment, Plan, Service};
 
 /// The server and where it listens.
 #[derive(Debug)]
-pub(crate) struct Nats {
-    pub(crate) service: Service,
+pub struct Nats {
+    /// Its process.
+    pub service: Service,
     dir: PathBuf,
     port: Option<u16>,
 }
@@ -30,7 +31,11 @@ struct Ports {
 
 impl Nats {
     /// A server that is not started yet. `port`: where it listened before.
-    pub(crate) fn new(
+    ///
+    /// # Errors
+    ///
+    /// When its folder cannot be made.
+    pub fn new(
         folder: &Folder,
         program: PathBuf,
         env: Environment,
@@ -50,7 +55,11 @@ impl Nats {
     }
 
     /// Starts it and waits until it serves.
-    pub(crate) async fn start(&mut self) -> Result<u32> {
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    pub async fn start(&mut self) -> Result<u32> {
         fs::write(self.dir.join("nats.conf"), config(&self.dir, self.port))
             .context("cannot write the configuration of nats-server")?;
         let pid = self.service.start()?;
@@ -65,7 +74,11 @@ impl Nats {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> Result<SocketAddr> {
+    ///
+    /// # Errors
+    ///
+    /// When it was never started.
+    pub fn address(&self) -> Result<SocketAddr> {
         let port = self.port.context("nats-server was not started yet")?;
         Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }

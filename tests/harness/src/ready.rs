@@ -15,7 +15,7 @@ use crate::service::Service;
 
 /// How long a server may take until it is ready. Everything at once on two busy cores takes a few
 /// seconds; who takes this long will not get there.
-pub(crate) const READY_WITHIN: Duration = Duration::from_secs(90);
+const READY_WITHIN: Duration = Duration::from_secs(90);
 /// The pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long one look may take.
@@ -26,7 +26,7 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// When it ended, or was not ready in time: with what it said, and the end of its log.
-pub(crate) async fn until_ready(service: &mut Service, health: SocketAddr) -> Result<()> {
+pub async fn until_ready(service: &mut Service, health: SocketAddr) -> Result<()> {
     until(service, || async {
         let (status, body) = get(health, "/readyz").await?;
         if status != 200 {
@@ -43,10 +43,7 @@ pub(crate) async fn until_ready(service: &mut Service, health: SocketAddr) -> Re
 /// # Errors
 ///
 /// As for [`until_ready`].
-pub(crate) async fn until_settled(
-    service: &mut Service,
-    health: SocketAddr,
-) -> Result<Vec<String>> {
+pub async fn until_settled(service: &mut Service, health: SocketAddr) -> Result<Vec<String>> {
     until(service, || async {
         let (_, body) = get(health, "/readyz").await?;
         ensure!(!body.lines().any(|line| line.ends_with(": starting")), "{}", body.trim());
@@ -63,7 +60,7 @@ pub(crate) async fn until_settled(
 /// # Errors
 ///
 /// As for [`until_ready`].
-pub(crate) async fn until_lives(service: &mut Service, health: SocketAddr) -> Result<()> {
+pub async fn until_lives(service: &mut Service, health: SocketAddr) -> Result<()> {
     until(service, || async { get(health, "/healthz").await.map(|_| ()) }).await
 }
 
@@ -72,7 +69,7 @@ pub(crate) async fn until_lives(service: &mut Service, health: SocketAddr) -> Re
 /// # Errors
 ///
 /// As for [`until_ready`].
-pub(crate) async fn until_greets(service: &mut Service, address: SocketAddr) -> Result<()> {
+pub async fn until_greets(service: &mut Service, address: SocketAddr) -> Result<()> {
     until(service, || async {
         let mut greeting = String::new();
         let stream = TcpStream::connect(address).await.context("no connection")?;
@@ -86,7 +83,11 @@ pub(crate) async fn until_greets(service: &mut Service, address: SocketAddr) -> 
 }
 
 /// Waits until `look` is content.
-pub(crate) async fn until<F: Future<Output = Result<()>>>(
+///
+/// # Errors
+///
+/// As for [`until_ready`].
+pub async fn until<F: Future<Output = Result<()>>>(
     service: &mut Service,
     look: impl Fn() -> F,
 ) -> Result<()> {

@@ -123,7 +123,7 @@ impl Service {
     /// # Errors
     ///
     /// When it does not run.
-    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
         let name = self.plan.name;
         let running = self.is_running();
         let child = self.child.as_ref().filter(|_| running);

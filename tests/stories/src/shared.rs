@@ -5,7 +5,7 @@
 //! takes over. A take-over needs the times of tests, which the harness sets.
 
 use anyhow::{Context as _, Result};
-use harness::{Colleague, Question, World, processes};
+use harness::{Colleague, Question, Way, World, processes};
 
 /// A question whose claude is held by the gate `go` at the second runner, the first one is there too.
 async fn held_by_the_second<'w>(world: &'w World, second: &mut Colleague) -> Result<Question<'w>> {
@@ -170,10 +170,10 @@ async fn a_host_that_stands_still_ends_its_old_claude_when_it_goes_on() -> Resul
 async fn a_runner_that_is_cut_off_loses_its_claude_first_and_its_run_then() -> Result<()> {
     let (world, mut second) = two_hosts().await?;
     let question = held_by_the_second(&world, &mut second).await?;
-    second.proxy.cut();
+    second.proxy.make(Way::Silent);
     world.notes("a second claude", |ledger| ledger.count("wait") == 2).await?;
     was_gone_before(&world, &second)?;
-    second.proxy.mend();
+    second.proxy.make(Way::Open);
     is_taken_over(&world, question).await?;
     ends_well(&world, second).await
 }

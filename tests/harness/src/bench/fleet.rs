@@ -145,6 +145,7 @@ async fn take(nats: &mut Nats, runner: &RunnerId, state_id: StateId, work: &Mess
         session: request.session,
         state: State::Claimed,
         quiet_since_ms: None,
+        since_ms: None,
         notice: None,
         trace: None,
     };

@@ -287,6 +287,7 @@ fn settings(
     ];
     let env = variables.map(|(name, value)| (name.to_owned(), value)).into();
     let projects = scene.projects.iter().zip(channels).map(|(name, channel)| ProjectSettings {
+        shared: false,
         name: name.clone(),
         channels: vec![channel.to_string()],
         people: "\"everyone\"".to_owned(),
