@@ -181,14 +181,8 @@ impl Tmux {
         let mut words = Words::new(&["set-option", "-g", "history-limit", HISTORY_LINES, ";"]);
         words.add(&["new-session", "-d", "-s", name.0, "-n", KEEPER_WINDOW]).add(&SIZE);
         words.add(&["--"]).add(&self.window("keep", dir));
-        let mut output = self.call(&words.0).await?;
-        for pause in GOING_PAUSES_MS {
-            if !is_going(&stderr(&output)) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-            output = self.call(&words.0).await?;
-        }
+        let is_to_wait = |said: &str| is_going(said) || is_no_server(said);
+        let mut output = self.call_again_while(is_to_wait, &words.0).await?;
         if stderr(&output).starts_with("duplicate session") {
             // In one call: a server whose last session goes would go with it.
             let mut again = Words::new(&["kill-session", "-t", &format!("={name}"), ";"]);
@@ -222,7 +216,8 @@ impl Tmux {
     ///
     /// Any [`TmuxError`] but `TooOld`: then nothing is known about any session.
     pub(crate) async fn sessions(&self) -> Result<Vec<String>, TmuxError> {
-        let output = self.call(&["list-sessions", "-F", "#{session_name}"]).await?;
+        let words = ["list-sessions", "-F", "#{session_name}"];
+        let output = self.call_again_while(is_going, &words).await?;
         if output.status.success() {
             let text = String::from_utf8_lossy(&output.stdout);
             return Ok(text.lines().map(str::to_owned).collect());
@@ -251,7 +246,8 @@ impl Tmux {
     /// As [`Tmux::sessions`].
     pub(crate) async fn kill_session(&self, name: &str) -> Result<bool, TmuxError> {
         let name = SessionName::parse(name)?;
-        let output = self.call(&["kill-session", "-t", &format!("={name}")]).await?;
+        let words = ["kill-session", "-t", &format!("={name}")];
+        let output = self.call_again_while(is_going, &words).await?;
         let said = stderr(&output);
         if output.status.success() {
             return Ok(true);
@@ -267,6 +263,23 @@ impl Tmux {
         let folder = self.env.get(OsStr::new("TMUX_TMPDIR"));
         let folder = folder.map(|it| format!("TMUX_TMPDIR={} ", it.display())).unwrap_or_default();
         format!("{folder}tmux -L {} attach -r -t ={name}", self.socket)
+    }
+
+    /// Calls, and calls again after a moment while what tmux says is to be waited for.
+    async fn call_again_while(
+        &self,
+        is_to_wait: impl Fn(&str) -> bool,
+        words: &[impl AsRef<OsStr>],
+    ) -> Result<Output, TmuxError> {
+        let mut output = self.call(words).await?;
+        for pause in GOING_PAUSES_MS {
+            if !is_to_wait(&stderr(&output)) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            output = self.call(words).await?;
+        }
+        Ok(output)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one file that runs tmux")]
@@ -316,12 +329,11 @@ fn failed(command: &str, output: &Output) -> TmuxError {
 }
 
 /// Whether a server went away just when it was called: its last session had ended. The next call
-/// starts another.
+/// finds none.
 fn is_going(said: &str) -> bool {
     said.starts_with("server exited")
         || said.starts_with("lost server")
         || said.ends_with("(Connection refused)")
-        || is_no_server(said)
 }
 
 /// The two ways in which tmux says that nobody listens: there is a socket and no server; there is no
