@@ -86,7 +86,7 @@ async fn start(
     // Whoever starts it again may have mended what a row waits for.
     store.try_at_once(now_ms()).await?;
     readiness.ready("store");
-    let link = nats::connect_patiently(&config.nats_url, "holdfast-gateway", readiness).await?;
+    let link = nats::connect_patiently(&config.nats, "holdfast-gateway", readiness).await?;
     let bus = Bus::attach(link.clone()).await?;
     same_bus(&store, &link.context).await?;
     readiness.ready("nats");
@@ -173,7 +173,7 @@ async fn same_bus(store: &Store, context: &Context) -> anyhow::Result<()> {
 /// When the store or NATS cannot be reached.
 pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
     let store = Store::open(&config.database_url).await?;
-    let link = nats::connect(&config.nats_url, "holdfast-accept-bus").await?;
+    let link = nats::connect(&config.nats, "holdfast-accept-bus").await?;
     let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
     store.note(BUS, &is).await?;
     tracing::info!(streams = is, "accepted");
@@ -186,7 +186,7 @@ pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
 ///
 /// When NATS cannot be reached or refuses.
 pub(crate) async fn make_streams(streams: &Streams, wanted: &Wanted) -> anyhow::Result<()> {
-    let link = nats::connect(&streams.nats_url, "holdfast-provision").await?;
+    let link = nats::connect(&streams.nats, "holdfast-provision").await?;
     let made = provision(&link.context, wanted, streams).await?;
     tracing::info!(made = made.join(", "), "provisioned");
     Ok(())

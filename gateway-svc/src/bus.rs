@@ -99,7 +99,7 @@ impl Bus {
     ///
     /// A line for each setting that differs, or what NATS said.
     pub(crate) async fn attach(link: Link) -> anyhow::Result<Self> {
-        let Link { context, connects } = link;
+        let Link { context, connects, .. } = link;
         let found = Self::problems(&context).await?;
         anyhow::ensure!(
             found.is_empty(),

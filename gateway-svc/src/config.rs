@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use platform::config::{self, ConfigError, Environment, Problems};
+use platform::nats::{NATS_URL, NatsFile, Settings};
 use platform::times::Times;
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
+use schemas::permissions::{ADMIN, GATEWAY};
 use schemas::streams::KEEP;
 use serde::Deserialize;
 
@@ -28,8 +30,8 @@ pub(crate) const FILE: &str = "gateway.toml";
 pub(crate) struct Config {
     /// How to reach Discord.
     pub(crate) discord: Discord,
-    /// Where NATS is.
-    pub(crate) nats_url: String,
+    /// How NATS is reached.
+    pub(crate) nats: Settings,
     /// Where the store is.
     pub(crate) database_url: StoreUrl,
     /// Where the health pages are served.
@@ -97,8 +99,14 @@ impl fmt::Debug for Secret {
 /// The file as it is written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "these are the keys of the file")]
 struct File {
     nats_url: Option<String>,
+    nats_nkey_file: Option<PathBuf>,
+    nats_creds_file: Option<PathBuf>,
+    nats_tls_ca: Option<PathBuf>,
+    nats_tls_cert: Option<PathBuf>,
+    nats_tls_key: Option<PathBuf>,
     database_url: Option<String>,
     http_listen: Option<String>,
     catch_up_max_s: Option<u64>,
@@ -144,7 +152,6 @@ struct ProjectFile {
     requires: Vec<String>,
 }
 
-const NATS_URL: &str = "nats://127.0.0.1:4222";
 const HTTP_LISTEN: &str = "127.0.0.1:7070";
 /// Above this, a verdict could be forgotten before its message is too old to be run.
 const CATCH_UP_MAX: Duration = Duration::from_secs(KEEP.as_secs() - 86_400);
@@ -176,8 +183,8 @@ impl Config {
 /// What `provision` needs: no token, no store, no channel.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    /// Where NATS is.
-    pub(crate) nats_url: String,
+    /// How NATS is reached.
+    pub(crate) nats: Settings,
     /// The projects whose files are kept.
     pub(crate) projects: Vec<ProjectName>,
     /// Those of them that several runners serve.
@@ -196,21 +203,38 @@ impl Streams {
         let path = config::locate(named, FILE, env)?;
         let file: File = config::read(&path)?;
         let mut problems = Problems::default();
-        let nats_url = file.nats_url(env, &mut problems);
-        let (mut projects, mut shared) = (Vec::new(), Vec::new());
-        for (name, project) in &file.projects {
-            let Some(name) = problems.take(&format!("projects.{name}"), name.parse()) else {
-                continue;
-            };
-            match project.sharing() {
-                Sharing::Shared => shared.push(ProjectName::clone(&name)),
-                Sharing::Exclusive => {}
-            }
-            projects.push(name);
-        }
+        let nats = file.nats().check(ADMIN, &path, env, &mut problems);
+        let (projects, shared) = file.names(&mut problems);
         let times = Times::read(env, &mut problems);
         problems.none(&path)?;
-        Ok(Self { nats_url, projects, shared, times })
+        let nats = nats.expect("settings without problems are whole");
+        Ok(Self { nats, projects, shared, times })
+    }
+}
+
+/// What `provision --out` needs: names, and no key, because it makes them.
+#[derive(Debug)]
+pub(crate) struct Names {
+    /// Where NATS is, as it is written.
+    pub(crate) nats_url: String,
+    /// The projects.
+    pub(crate) projects: Vec<ProjectName>,
+}
+
+impl Names {
+    /// Reads the names.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Streams::load`].
+    pub(crate) fn load(named: Option<PathBuf>, env: &Environment) -> Result<Self, ConfigError> {
+        let path = config::locate(named, FILE, env)?;
+        let file: File = config::read(&path)?;
+        let mut problems = Problems::default();
+        let (projects, _) = file.names(&mut problems);
+        problems.none(&path)?;
+        let nats_url = over(env, "NATS_URL", file.nats_url).unwrap_or_else(|| NATS_URL.into());
+        Ok(Self { nats_url, projects })
     }
 }
 
@@ -220,12 +244,31 @@ fn over(env: &Environment, name: &str, own: Option<String>) -> Option<String> {
 }
 
 impl File {
-    fn nats_url(&self, env: &Environment, problems: &mut Problems) -> String {
-        let url = over(env, "NATS_URL", self.nats_url.clone()).unwrap_or_else(|| NATS_URL.into());
-        problems.check(url.contains("://"), "nats_url", || {
-            format!("must be like {NATS_URL}, is {url:?}")
-        });
-        url
+    /// The projects, and those of them that several runners serve.
+    fn names(&self, problems: &mut Problems) -> (Vec<ProjectName>, Vec<ProjectName>) {
+        let (mut projects, mut shared) = (Vec::new(), Vec::new());
+        for (name, project) in &self.projects {
+            let Some(name) = problems.take(&format!("projects.{name}"), name.parse()) else {
+                continue;
+            };
+            match project.sharing() {
+                Sharing::Shared => shared.push(ProjectName::clone(&name)),
+                Sharing::Exclusive => {}
+            }
+            projects.push(name);
+        }
+        (projects, shared)
+    }
+
+    fn nats(&self) -> NatsFile {
+        NatsFile {
+            nats_url: self.nats_url.clone(),
+            nats_nkey_file: self.nats_nkey_file.clone(),
+            nats_creds_file: self.nats_creds_file.clone(),
+            nats_tls_ca: self.nats_tls_ca.clone(),
+            nats_tls_cert: self.nats_tls_cert.clone(),
+            nats_tls_key: self.nats_tls_key.clone(),
+        }
     }
 
     fn catch_up(&self, problems: &mut Problems) -> CatchUp {
@@ -246,7 +289,7 @@ impl File {
 
     fn check(self, path: &Path, env: &Environment, problems: &mut Problems) -> Option<Config> {
         let catch_up = self.catch_up(problems);
-        let nats_url = self.nats_url(env, problems);
+        let nats = self.nats().check(GATEWAY, path, env, problems);
         let database_url = over(env, "DATABASE_URL", self.database_url).or_else(|| {
             let state = config::xdg(env, "XDG_STATE_HOME", ".local/state")?;
             Some(format!("sqlite://{}", state.join("gateway.db").display()))
@@ -263,7 +306,7 @@ impl File {
         let routes = routes(self.projects, problems);
         Some(Config {
             discord: discord?,
-            nats_url,
+            nats: nats?,
             database_url: database_url?,
             http_listen: http_listen?,
             routes,
@@ -426,7 +469,7 @@ mod tests {
     #[test]
     fn the_smallest_configuration_is_a_project_and_who_may_use_it() {
         let config = load("[projects.app]\nchannels = [\"7\"]\nallow = \"everyone\"").unwrap();
-        assert_eq!(config.nats_url, NATS_URL);
+        assert_eq!(config.nats.url(), NATS_URL);
         assert!(config.posting.lease < config.posting.nonce_window);
         let store = config.database_url.to_string();
         assert_eq!(store, "sqlite:///home/ada/.local/state/holdfast/gateway.db");

@@ -22,7 +22,7 @@ pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
         Ok((discord, _)) => talk(&discord, &config.routes).await,
         Err(error) => vec![Finding::new("Discord", Err(chain(error)))],
     };
-    let found = match nats::connect(&config.nats_url, "holdfast-doctor").await {
+    let found = match nats::connect(&config.nats, "holdfast-doctor").await {
         Ok(link) => streams(&link).await,
         Err(error) => Err(chain(error)),
     };
@@ -62,7 +62,12 @@ async fn talk(discord: &Discord, routes: &Routes) -> Vec<Finding> {
 }
 
 async fn streams(link: &Link) -> Result<String, String> {
-    let problems = Bus::problems(&link.context).await.map_err(|error| format!("{error:#}"))?;
+    let problems = match Bus::problems(&link.context).await {
+        Ok(problems) => problems,
+        Err(error) => {
+            return Err(Box::pin(link.trouble()).await.unwrap_or_else(|| format!("{error:#}")));
+        }
+    };
     if problems.is_empty() {
         let server = link.client().server_info();
         return Ok(format!("nats-server {} at {}", server.version, server.host));

@@ -123,7 +123,8 @@ pub(crate) async fn run(bus: Bus, folder: Folder, readiness: Readiness, stop: Ca
     let mut pause = pauses.build();
     loop {
         // A pull that nobody answers is heard of by nobody.
-        if let Some(true) = stop.run_until_cancelled(is_whole(&bus, &readiness)).await {
+        let looked = stop.run_until_cancelled(look(&bus, &readiness)).await;
+        if let Some(Seen::Whole | Seen::Nothing) = looked {
             match bus.feed().await {
                 Ok(mut feed) => {
                     while let Some(Some(next)) = stop.run_until_cancelled(feed.next()).await {
@@ -134,7 +135,8 @@ pub(crate) async fn run(bus: Bus, folder: Folder, readiness: Readiness, stop: Ca
                             }
                             Err(error) => {
                                 tracing::debug!(%error, "the feed hiccups");
-                                if !is_whole(&bus, &readiness).await {
+                                // Nothing came for a while, so nothing is at hand that would be lost.
+                                if look(&bus, &readiness).await != Seen::Whole {
                                     break;
                                 }
                             }
@@ -151,24 +153,35 @@ pub(crate) async fn run(bus: Bus, folder: Folder, readiness: Readiness, stop: Ca
     }
 }
 
-/// Whether NATS has what the gateway needs; what is missing is said in `/readyz`, and may be made
-/// again at any time.
-async fn is_whole(bus: &Bus, readiness: &Readiness) -> bool {
+/// What was seen of the streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// All that the gateway needs.
+    Whole,
+    /// Something is missing, and may be made again at any time.
+    Lacking,
+    /// Nobody answers: NATS is away, or most of its servers are.
+    Nothing,
+}
+
+/// Looks whether NATS has what the gateway needs; what is missing is said in `/readyz`.
+async fn look(bus: &Bus, readiness: &Readiness) -> Seen {
     match bus.missing().await {
         Ok(found) if found.is_empty() => {
             readiness.ready("nats");
-            true
+            Seen::Whole
         }
         Ok(found) => {
             let why = found.join("; ");
             tracing::warn!(why, "the feed waits");
             readiness.not_ready("nats", why);
-            false
+            Seen::Lacking
         }
-        // It is away; the client says so, and comes back by itself.
         Err(error) => {
-            tracing::debug!(error = format!("{error:#}"), "the streams were not looked at");
-            true
+            let why = format!("{error:#}");
+            tracing::debug!(why, "the streams were not looked at");
+            readiness.not_ready("nats", format!("it does not answer ({why})"));
+            Seen::Nothing
         }
     }
 }

@@ -171,6 +171,10 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             let config = config::Config::load(cli.config, &env)?;
             Ok(say(&runtime()?.block_on(operator::end(&config, &run))?))
         }
+        Command::Provision(ref wanted @ provision::Wanted { out: Some(ref dir), .. }) => {
+            let names = config::Names::load(cli.config, &env)?;
+            Ok(say(&provision::write_keys(dir, wanted, names)?.join("\n")))
+        }
         Command::Provision(wanted) => {
             let streams = config::Streams::load(cli.config, &env)?;
             let _telemetry = telemetry::start("gateway-svc");

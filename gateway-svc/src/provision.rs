@@ -3,20 +3,30 @@
 //! The only code that makes or changes any of them; it runs with the admin's credentials and may
 //! run again at any time. It never deletes anything.
 
+mod keys;
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
 use anyhow::Context as _;
-use async_nats::jetstream::{Context, object_store};
+use async_nats::jetstream::{Context, object_store, stream};
 use platform::nats::{consumer_config, stream_config};
-use schemas::ids::{ProjectName, RunnerId};
+use schemas::ids::{IdError, ProjectName, RunnerId};
 use schemas::streams::{self, ConsumerSpec};
 
-use crate::config::Streams;
+use crate::config::{Names, Streams};
+
+/// The replicas of every stream where there is a cluster: one server may be away, and none of what was
+/// acknowledged is lost.
+const REPLICAS: usize = 3;
 
 /// What is to be there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wanted {
-    /// A runner that may join: its consumer is made. May be given several times.
-    #[arg(long = "runner", value_name = "NAME")]
-    runners: Vec<RunnerId>,
+    /// A runner that may join, and its projects: its consumer is made, or its key with --out. Without
+    /// projects it keeps those it has, or gets all. May be given several times.
+    #[arg(long = "runner", value_name = "NAME[=PROJECT,...]")]
+    runners: Vec<Joining>,
     /// A project whose files are kept, beside those of the configuration.
     #[arg(long = "project", value_name = "NAME")]
     projects: Vec<ProjectName>,
@@ -24,6 +34,55 @@ pub(crate) struct Wanted {
     /// times.
     #[arg(long = "shared", value_name = "NAME")]
     shared: Vec<ProjectName>,
+    /// Only write a key for the admin, the gateway and each runner into this directory, and what each
+    /// may do, for nats-server to include. Keys that are there are kept; no server is asked.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// How many servers of a cluster hold each stream. Default: 3 where there is a cluster, else 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    replicas: Option<u8>,
+}
+
+/// A runner that may join, and the projects it works for, where they are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Joining {
+    pub(crate) runner: RunnerId,
+    pub(crate) projects: Option<Vec<ProjectName>>,
+}
+
+impl FromStr for Joining {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let (runner, projects) = match text.split_once('=') {
+            Some((runner, projects)) => (runner, Some(projects)),
+            None => (text, None),
+        };
+        let projects = projects.map(|names| names.split(',').map(str::parse).collect());
+        Ok(Self { runner: runner.parse()?, projects: projects.transpose()? })
+    }
+}
+
+impl Wanted {
+    /// The projects that are named beside those of the configuration.
+    fn named(&self) -> impl Iterator<Item = &ProjectName> {
+        let of_runners = self.runners.iter().flat_map(|it| it.projects.iter().flatten());
+        self.projects.iter().chain(&self.shared).chain(of_runners)
+    }
+}
+
+/// Writes the keys that are wanted. Returns what a person is to do, a line each.
+///
+/// # Errors
+///
+/// As for [`keys::write`].
+pub(crate) fn write_keys(
+    dir: &Path,
+    wanted: &Wanted,
+    configured: Names,
+) -> anyhow::Result<Vec<String>> {
+    let Names { nats_url, mut projects } = configured;
+    projects.extend(wanted.projects.iter().chain(&wanted.shared).cloned());
+    keys::write(dir, &nats_url, &projects, &wanted.runners)
 }
 
 /// Makes what is wanted, and what every Holdfast needs. A shared project has a consumer that its
@@ -38,23 +97,26 @@ pub(crate) async fn provision(
     configured: &Streams,
 ) -> anyhow::Result<Vec<String>> {
     let mut made = Vec::new();
+    let clustered = context.client().server_info().cluster.is_some();
+    let usual = if clustered { REPLICAS } else { 1 };
+    let num_replicas = wanted.replicas.map_or(usual, usize::from);
     for spec in [streams::work(), streams::runs(), streams::control(), streams::runners()] {
         context
-            .create_or_update_stream(stream_config(&spec))
+            .create_or_update_stream(stream::Config { num_replicas, ..stream_config(&spec) })
             .await
             .with_context(|| format!("cannot make the stream {}", spec.name))?;
         made.push(format!("stream {}", spec.name));
     }
-    let runners = wanted.runners.iter().map(streams::runner_consumer);
+    let runners = wanted.runners.iter().map(|it| streams::runner_consumer(&it.runner));
     let shared = configured.shared.iter().chain(&wanted.shared).map(streams::project_consumer);
     let work = runners.chain(shared).map(|spec| spec.within(configured.times.ack_wait));
     for spec in work.chain([streams::feed_consumer()]) {
         consumer(context, &spec).await?;
         made.push(format!("consumer {} of {}", spec.name, spec.stream));
     }
-    for project in configured.projects.iter().chain(&wanted.projects).chain(&wanted.shared) {
+    for project in configured.projects.iter().chain(wanted.named()) {
         let bucket = streams::files_bucket(project);
-        files(context, &bucket).await?;
+        files(context, &bucket, num_replicas).await?;
         made.push(format!("files {bucket}"));
     }
     Ok(made)
@@ -69,14 +131,24 @@ async fn consumer(context: &Context, spec: &ConsumerSpec) -> anyhow::Result<()> 
         .with_context(|| format!("cannot make the consumer {}", spec.name))
 }
 
-async fn files(context: &Context, bucket: &str) -> anyhow::Result<()> {
-    match context.get_object_store(bucket).await {
-        Ok(_) => return Ok(()),
+async fn files(context: &Context, bucket: &str, num_replicas: usize) -> anyhow::Result<()> {
+    match context.get_stream(format!("OBJ_{bucket}")).await {
+        Ok(stream) => {
+            let has = stream.cached_info().config.clone();
+            if has.num_replicas == num_replicas {
+                return Ok(());
+            }
+            let updated = context.update_stream(stream::Config { num_replicas, ..has }).await;
+            return updated
+                .map(|_| ())
+                .with_context(|| format!("cannot change the replicas of {bucket}"));
+        }
         Err(error) => tracing::debug!(%error, bucket, "there is no such object store yet"),
     }
     let config = object_store::Config {
         bucket: bucket.to_owned(),
         max_age: streams::KEEP,
+        num_replicas,
         ..object_store::Config::default()
     };
     let made = context.create_object_store(config).await;

@@ -3,19 +3,25 @@
 //! A [`StreamSpec`] becomes a configuration here and is held against what the server has. Only
 //! `gateway-svc provision` makes or changes streams; a service calls [`differences`] and refuses
 //! to start when there are any. Every call has a time-out, and no message is read or written here.
+//! Who is let in and how stands in `nats/settings.rs`.
 
-use std::error::Error as _;
+mod refused;
+mod settings;
+
 use std::fmt::Debug;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::header::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, Context, stream};
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, Event, ServerError};
 use backon::{ExponentialBuilder, Retryable};
 use schemas::streams::{self, ConsumerSpec, Kind, StreamSpec};
 use thiserror::Error;
 use tokio::sync::watch;
+
+pub use settings::{NATS_URL, NatsFile, Settings};
 
 use crate::health::Readiness;
 use crate::telemetry::TRACEPARENT;
@@ -31,14 +37,20 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Why the server cannot be used.
 #[derive(Debug, Error)]
 pub enum NatsError {
-    /// Nothing answers there, or it does not let us in. Trying again may help.
-    #[error("cannot connect to NATS at {url}")]
+    /// Nothing answers there, or it does not let us in. Trying again may help: a key can be added
+    /// and a certificate renewed while we wait.
+    #[error("cannot connect to NATS at {url}{hint}")]
     Unreachable {
         /// Where it was tried.
         url: String,
+        /// What to do about it, where that is known.
+        hint: String,
         /// What the client said.
         source: async_nats::ConnectError,
     },
+    /// The credentials cannot be read.
+    #[error("the credentials for NATS cannot be read")]
+    Credentials(#[source] std::io::Error),
     /// The server is older than the protocol needs.
     #[error("nats-server is {found}, and {}.{}.{} or newer is needed", needed.0, needed.1, needed.2)]
     TooOld {
@@ -57,6 +69,8 @@ pub struct Link {
     /// Counts the connections that were made. A request that waits at the server is forgotten with
     /// the connection, so whoever waits for its answer looks here.
     pub connects: watch::Receiver<u64>,
+    settings: Settings,
+    refusals: watch::Receiver<Option<String>>,
 }
 
 impl Link {
@@ -64,28 +78,78 @@ impl Link {
     pub fn client(&self) -> Client {
         self.context.client()
     }
+
+    /// What may be behind a request that failed: why no connection is made, or what the server
+    /// refused last. `None` when neither is known.
+    pub async fn trouble(&self) -> Option<String> {
+        if self.client().connection_state() == State::Connected {
+            let refused = self.refusals.borrow().clone()?;
+            return Some(format!(
+                "nats-server refused ({refused}): the permissions of this key are not those of this \
+                 version; run `gateway-svc provision --out DIR` and reload the server"
+            ));
+        }
+        // The client says no more than "IO error" of a connection that is made again.
+        let tried = connect(&self.settings, "holdfast-why").await;
+        Some(format!("{:#}", Chain(&tried.err()?)))
+    }
 }
 
-/// Connects once.
+/// An error with all that is behind it, on one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(error) = next {
+            write!(f, ": {error}")?;
+            next = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Connects once. `name` is what the server's operator sees.
 ///
 /// # Errors
 ///
 /// [`NatsError`].
-pub async fn connect(url: &str, name: &str) -> Result<Link, NatsError> {
+pub async fn connect(settings: &Settings, name: &str) -> Result<Link, NatsError> {
     let (connected, connects) = watch::channel(0);
-    let client = ConnectOptions::new()
+    let (refuse, refusals) = watch::channel(None);
+    let client = settings
+        .options()
+        .map_err(NatsError::Credentials)?
         .name(name)
         .ping_interval(PING_EVERY)
         .request_timeout(Some(REQUEST_TIMEOUT))
         .event_callback(move |event| {
-            if matches!(event, Event::Connected) {
-                connected.send_modify(|count| *count += 1);
+            match &event {
+                Event::Connected => {
+                    connected.send_modify(|count| *count += 1);
+                    refuse.send_replace(None);
+                }
+                Event::ServerError(ServerError::Other(said)) if said.contains("ermissions") => {
+                    refuse.send_replace(Some(said.clone()));
+                }
+                Event::ServerError(_)
+                | Event::Disconnected
+                | Event::LameDuckMode
+                | Event::Draining
+                | Event::Closed
+                | Event::SlowConsumer(_)
+                | Event::ClientError(_) => {}
             }
             async move { log(&event) }
         })
-        .connect(url)
+        .connect(settings.servers())
         .await
-        .map_err(|source| NatsError::Unreachable { url: url.to_owned(), source })?;
+        .map_err(|source| NatsError::Unreachable {
+            url: settings.url(),
+            hint: refused::hint(&source, settings.public_key()),
+            source,
+        })?;
     let found = client.server_info().version;
     if version(&found).is_none_or(|found| found < streams::SERVER_VERSION_MIN) {
         return Err(NatsError::TooOld { found, needed: streams::SERVER_VERSION_MIN });
@@ -94,28 +158,28 @@ pub async fn connect(url: &str, name: &str) -> Result<Link, NatsError> {
         .timeout(REQUEST_TIMEOUT)
         .ack_timeout(REQUEST_TIMEOUT)
         .build(client);
-    Ok(Link { context, connects })
+    Ok(Link { context, connects, settings: settings.clone(), refusals })
 }
 
-/// Connects, however long the server is away, saying in `/readyz` why it waits. A server that is too
-/// old is no matter of waiting.
+/// Connects, however long the server is away or does not let us in, saying in `/readyz` why it
+/// waits: a key can be added and a certificate renewed meanwhile. A server that is too old is no
+/// matter of waiting.
 ///
 /// # Errors
 ///
-/// [`NatsError::TooOld`].
+/// [`NatsError::TooOld`], [`NatsError::Credentials`].
 pub async fn connect_patiently(
-    url: &str,
+    settings: &Settings,
     name: &str,
     readiness: &Readiness,
 ) -> Result<Link, NatsError> {
     let pauses =
         ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
-    (|| connect(url, name))
+    (|| connect(settings, name))
         .retry(pauses)
         .when(|error| matches!(error, NatsError::Unreachable { .. }))
         .notify(|error, pause| {
-            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-            let why = format!("{error}{cause}");
+            let why = Chain(error).to_string();
             tracing::warn!(why, pause_ms = pause.as_millis(), "trying again");
             readiness.not_ready("nats", why);
         })

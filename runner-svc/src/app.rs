@@ -88,7 +88,7 @@ async fn work(
 ) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let tmux = Tmux::new(tmux_socket(state.id), program, for_tmux(&env));
-    let link = nats::connect_patiently(&config.nats_url, "holdfast-runner", readiness).await?;
+    let link = nats::connect_patiently(&config.nats, "holdfast-runner", readiness).await?;
     let bus = Bus::attach(link.clone(), &config).await?;
     let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
     anyhow::ensure!(
@@ -159,7 +159,7 @@ async fn work(
 /// When one is, or NATS cannot be reached.
 pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
     let state = StateDir::open(&config.state_dir)?;
-    let link = nats::connect(&config.nats_url, "holdfast-accept-bus").await?;
+    let link = nats::connect(&config.nats, "holdfast-accept-bus").await?;
     let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
     state.accept_bus(&is)?;
     tracing::info!(streams = is, "accepted");
@@ -173,7 +173,7 @@ pub(crate) async fn accept_bus(config: &Config) -> anyhow::Result<()> {
 /// When one is, or NATS cannot be reached.
 pub(crate) async fn accept_name(config: &Config) -> anyhow::Result<()> {
     let state = StateDir::open(&config.state_dir)?;
-    let link = nats::connect(&config.nats_url, "holdfast-accept-name").await?;
+    let link = nats::connect(&config.nats, "holdfast-accept-name").await?;
     Box::pin(identity::accept(link, &state, config)).await?;
     tracing::info!(name = %config.name, "accepted");
     Ok(())
@@ -210,8 +210,14 @@ async fn presence(host: Arc<Host>, name: Name) -> anyhow::Result<()> {
             shared: host.config.shared().cloned().collect(),
             labels: host.config.labels.clone(),
         };
-        if let Err(error) = host.bus.show(&presence).await {
-            tracing::debug!(%error, "presence was not shown");
+        // A server that lost most of its cluster still takes a fetch, and stores nothing.
+        match host.bus.show(&presence).await {
+            Ok(()) => host.readiness.ready("presence"),
+            Err(error) => {
+                let why = format!("{:#}", anyhow::Error::new(error));
+                tracing::debug!(why, "presence was not shown");
+                host.readiness.not_ready("presence", format!("nats stores nothing ({why})"));
+            }
         }
     }
     Ok(())

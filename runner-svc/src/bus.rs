@@ -7,8 +7,9 @@
 mod identity;
 
 use std::cmp::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use async_nats::header::{self, HeaderMap};
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{AckKind, PublishMessage};
@@ -54,6 +55,9 @@ pub(crate) enum BusError {
         /// Why.
         source: WireError,
     },
+    /// It was not published by a gateway. Trying again is vain.
+    #[error("the work on {0} was copied out of another stream")]
+    Forged(String),
 }
 
 fn request<E: Into<async_nats::Error>>(doing: &'static str) -> impl Fn(E) -> BusError {
@@ -122,7 +126,7 @@ impl Bus {
     ///
     /// A line for each setting that differs, or what NATS said.
     pub(crate) async fn attach(link: Link, config: &Config) -> anyhow::Result<Self> {
-        let Link { context, connects } = link;
+        let Link { context, connects, .. } = link;
         let specs = config.consumers();
         let found = Self::problems(&context, &specs).await?;
         anyhow::ensure!(
@@ -324,13 +328,23 @@ impl Bus {
             .await
             .map_err(request("opening FILES"))?;
         let meta = object_store::ObjectMetadata { name: name.clone(), ..Default::default() };
+        // A second time it would take the chunks of the first away, which a runner may not.
+        let there = tokio::time::timeout(REQUEST_TIMEOUT, files.info(&name)).await;
+        if let Ok(Ok(there)) = there
+            && is_whole_and_fresh(&there, text.len())
+        {
+            return Ok(name);
+        }
         let mut bytes = text.as_bytes();
         let put = files.put(meta, &mut bytes);
-        tokio::time::timeout(FILE_WAIT, put)
-            .await
-            .map_err(request("writing a file"))?
-            .map_err(request("writing a file"))?;
-        Ok(name)
+        let put = tokio::time::timeout(FILE_WAIT, put).await.map_err(request("writing a file"))?;
+        match put {
+            Ok(_) => Ok(name),
+            // It is written, again. The chunks of the first time are left to age: a runner may not
+            // purge.
+            Err(error) if error.kind() == object_store::PutErrorKind::PurgeOldChunks => Ok(name),
+            Err(error) => Err(request("writing a file")(error)),
+        }
     }
 }
 
@@ -341,6 +355,9 @@ impl Delivery {
     ///
     /// [`BusError::Unreadable`]: this version cannot read it.
     pub(crate) fn request(&self) -> Result<Request> {
+        if is_copied(self.message.headers.as_ref()) {
+            return Err(BusError::Forged(self.message.subject.to_string()));
+        }
         schemas::from_json(&self.message.payload).map_err(|source| BusError::Unreadable {
             what: format!("the work on {}", self.message.subject),
             source,
@@ -416,6 +433,21 @@ fn renewed(found: Option<&Record>, at: u64, record: &Record, over: u64) -> Found
         Some(found) if over <= at || !record.follows(found) => Found::Anothers,
         Some(_) | None => Found::Older,
     }
+}
+
+/// Whether a file need not be written again: it has this size, and half of its age is left to whoever is
+/// to read it. A wrong clock only has it written again.
+fn is_whole_and_fresh(file: &object_store::ObjectInfo, size: usize) -> bool {
+    let age = file.modified.map(|at| SystemTime::from(at).elapsed());
+    let is_fresh = age.is_some_and(|age| age.is_ok_and(|age| age < streams::KEEP / 2));
+    is_fresh && !file.deleted && file.size == size
+}
+
+/// Whether JetStream itself put a message there as the answer to somebody's read. Where an answer goes
+/// the reader chooses, and nats-server holds that against no permission: so who may read what it wrote
+/// could publish it as work. Such a message names the stream that it was read from.
+fn is_copied(headers: Option<&HeaderMap>) -> bool {
+    headers.is_some_and(|headers| headers.get(header::NATS_STREAM).is_some())
 }
 
 fn is_conflict(error: &PublishError) -> bool {

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use platform::config::{self, ConfigError, Environment, Problems};
+use platform::nats::{NatsFile, Settings};
 use platform::times::Times;
 use schemas::ids::{ProjectName, RunnerId};
+use schemas::permissions::runner_user;
 use schemas::streams::{self, ConsumerSpec};
 use serde::Deserialize;
 
@@ -31,8 +33,8 @@ pub(crate) struct Config {
     pub(crate) run_max: Duration,
     /// How long claude may say nothing before the thread is told.
     pub(crate) silent_notice: Duration,
-    /// Where NATS is.
-    pub(crate) nats_url: String,
+    /// How NATS is reached.
+    pub(crate) nats: Settings,
     /// Where the health pages are served.
     pub(crate) http_listen: SocketAddr,
     /// How claude is started.
@@ -72,6 +74,7 @@ pub(crate) struct Project {
 /// The file as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "these are the keys of the file")]
 struct File {
     name: Option<String>,
     state_dir: Option<PathBuf>,
@@ -79,6 +82,11 @@ struct File {
     run_max_s: Option<u64>,
     silent_notice_s: Option<u64>,
     nats_url: Option<String>,
+    nats_nkey_file: Option<PathBuf>,
+    nats_creds_file: Option<PathBuf>,
+    nats_tls_ca: Option<PathBuf>,
+    nats_tls_cert: Option<PathBuf>,
+    nats_tls_key: Option<PathBuf>,
     http_listen: Option<String>,
     #[serde(default)]
     labels: Vec<String>,
@@ -110,7 +118,6 @@ struct ProjectFile {
     shared: bool,
 }
 
-const NATS_URL: &str = "nats://127.0.0.1:4222";
 const HTTP_LISTEN: &str = "127.0.0.1:7071";
 const RUN_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 const SILENT_NOTICE: Duration = Duration::from_secs(10 * 60);
@@ -136,7 +143,7 @@ impl Config {
         let path = config::locate(named, FILE, env)?;
         let file: File = config::read(&path)?;
         let mut problems = Problems::default();
-        let config = file.check(env, host, &mut problems);
+        let config = file.check(&path, env, host, &mut problems);
         problems.none(&path)?;
         Ok(config.expect("a configuration without problems is whole"))
     }
@@ -161,7 +168,13 @@ impl Config {
 }
 
 impl File {
-    fn check(self, env: &Environment, host: &str, problems: &mut Problems) -> Option<Config> {
+    fn check(
+        self,
+        path: &Path,
+        env: &Environment,
+        host: &str,
+        problems: &mut Problems,
+    ) -> Option<Config> {
         let over = |name: &str, own: Option<String>| {
             env.get(name).filter(|value| !value.is_empty()).cloned().or(own)
         };
@@ -184,10 +197,17 @@ impl File {
         };
         let run_max = seconds("run_max_s", self.run_max_s, RUN_MAX);
         let silent_notice = seconds("silent_notice_s", self.silent_notice_s, SILENT_NOTICE);
-        let nats_url = over("NATS_URL", self.nats_url).unwrap_or_else(|| NATS_URL.into());
-        problems.check(nats_url.contains("://"), "nats_url", || {
-            format!("must be like {NATS_URL}, is {nats_url:?}")
-        });
+        let nats = NatsFile {
+            nats_url: self.nats_url,
+            nats_nkey_file: self.nats_nkey_file,
+            nats_creds_file: self.nats_creds_file,
+            nats_tls_ca: self.nats_tls_ca,
+            nats_tls_cert: self.nats_tls_cert,
+            nats_tls_key: self.nats_tls_key,
+        };
+        // Without a name nothing is started; the rest is checked all the same.
+        let user = name.as_ref().map(runner_user).unwrap_or_default();
+        let nats = nats.check(&user, path, env, problems);
         let listen = over("HTTP_LISTEN", self.http_listen).unwrap_or_else(|| HTTP_LISTEN.into());
         let http_listen = problems.take("http_listen", address(&listen));
         let program = self.claude.program.unwrap_or_else(|| "claude".into());
@@ -202,7 +222,7 @@ impl File {
             slots,
             run_max,
             silent_notice,
-            nats_url,
+            nats: nats?,
             http_listen: http_listen?,
             claude,
             labels: self.labels,

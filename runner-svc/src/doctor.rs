@@ -28,7 +28,7 @@ const CLAUDE_MAX: Duration = Duration::from_secs(20);
 
 /// Looks at everything, with a connection of its own.
 pub(crate) async fn examine(config: &Config, env: &BTreeMap<OsString, OsString>) -> Vec<Finding> {
-    let link = nats::connect(&config.nats_url, "holdfast-doctor").await;
+    let link = nats::connect(&config.nats, "holdfast-doctor").await;
     let mut findings = host(config, env).await;
     match link {
         Ok(link) => {
@@ -181,8 +181,12 @@ async fn directory(project: &Project, worktrees: &Worktrees) -> Result<String, S
 }
 
 async fn streams(config: &Config, link: &Link) -> Result<String, String> {
-    let problems = Bus::problems(&link.context, &config.consumers()).await;
-    let problems = problems.map_err(|error| format!("{error:#}"))?;
+    let problems = match Bus::problems(&link.context, &config.consumers()).await {
+        Ok(problems) => problems,
+        Err(error) => {
+            return Err(Box::pin(link.trouble()).await.unwrap_or_else(|| format!("{error:#}")));
+        }
+    };
     if problems.is_empty() {
         let server = link.client().server_info();
         return Ok(format!("nats-server {} at {}", server.version, server.host));

@@ -9,6 +9,7 @@
 pub mod control;
 pub mod identity;
 pub mod ids;
+pub mod permissions;
 pub mod presence;
 pub mod record;
 pub mod request;

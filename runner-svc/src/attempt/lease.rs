@@ -130,7 +130,9 @@ impl Work {
                 tracing::warn!(run = %self.held.request.run, ?error, "the record is not renewed");
                 Settled::Unsure
             }
-            Err(error @ BusError::Unreadable { .. }) => return Err(trouble(error)),
+            Err(error @ (BusError::Unreadable { .. } | BusError::Forged(_))) => {
+                return Err(trouble(error));
+            }
         };
         if lease.settle(began, settled).is_some() {
             self.tell_keeper();
