@@ -67,6 +67,17 @@ enum Runners {
     Several,
 }
 
+/// What the bus is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bus {
+    /// One server that asks nobody for a key.
+    Plain,
+    /// One server with keys and TLS.
+    Secured,
+    /// Three servers.
+    Cluster,
+}
+
 /// Settings of a world; [`Builder::start`] starts it.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is started yet"]
@@ -88,6 +99,7 @@ pub struct Builder {
     with_gateway: bool,
     with_runner: bool,
     strict: bool,
+    bus: Bus,
     quiet_within: Duration,
 }
 
@@ -111,6 +123,7 @@ impl Default for Builder {
             with_gateway: true,
             with_runner: true,
             strict: true,
+            bus: Bus::Plain,
             quiet_within: QUIET_WITHIN,
         }
     }
@@ -215,6 +228,16 @@ impl Builder {
         Self { with_runner: false, ..self }
     }
 
+    /// A bus with keys and TLS, and for each service the least that it needs.
+    pub fn secured(self) -> Self {
+        Self { bus: Bus::Secured, ..self }
+    }
+
+    /// A bus of three servers, each stream on all of them.
+    pub fn cluster(self) -> Self {
+        Self { bus: Bus::Cluster, ..self }
+    }
+
     /// Only takes everything away at the end, and does not ask what was left behind.
     pub fn lenient(self) -> Self {
         Self { strict: false, ..self }
@@ -247,13 +270,21 @@ impl Builder {
         let settings = self.settings(&folder, &discord, &anthropic)?;
         let ports = Ports { nats: None, gateway: free_port()?, runner: free_port()? };
         let configs = settings.write(&folder)?;
-        let stack = Stack::new(&folder, configs, ports, self.env(&folder), Reach::Everything)?;
+        let mut stack = Stack::new(&folder, configs, ports, self.env(&folder), Reach::Everything)?;
+        match self.bus {
+            Bus::Plain => {}
+            Bus::Secured => stack.secure()?,
+            Bus::Cluster => stack.cluster()?,
+        }
         let Self { with_gateway, with_runner, strict, quiet_within, .. } = self;
         let keep = Keep { folder, temp };
         let mut world = World::new(keep, self.claude, discord, anthropic, stack);
         world.strict.store(strict, Ordering::SeqCst);
         world.quiet_within = quiet_within;
         world.start_nats().await?;
+        if self.bus == Bus::Cluster {
+            world.cluster_is_whole().await?;
+        }
         world.provision().await?;
         if with_gateway {
             world.start_gateway().await?;

@@ -125,7 +125,8 @@ impl World {
     pub async fn forget_shared_consumer(&self) -> Result<()> {
         let consumer = streams::project_consumer(&PROJECT.parse().context("the project")?);
         let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", consumer.stream, consumer.name);
-        jetstream::ask(self.nats_address().await?, &subject).await.map(drop)
+        let door = self.stack.lock().await.door()?;
+        jetstream::ask(&door, &subject).await.map(drop)
     }
 
     /// The worktree of a thread at the first runner's, and at its colleague's.

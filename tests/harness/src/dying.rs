@@ -79,7 +79,7 @@ impl World {
         let runner = stack.runner_name().parse().context("the runner's name")?;
         let consumer = streams::runner_consumer(&runner);
         let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", consumer.stream, consumer.name);
-        jetstream::ask(stack.nats_address()?, &subject).await?;
+        jetstream::ask(&stack.door()?, &subject).await?;
         let made = stack.provision();
         self.noting(made)
     }
@@ -90,9 +90,9 @@ impl World {
     ///
     /// When JetStream refuses.
     pub async fn forget_records(&self) -> Result<()> {
-        let address = self.stack.lock().await.nats_address()?;
+        let door = self.stack.lock().await.door()?;
         let subject = format!("$JS.API.STREAM.PURGE.{}", bucket_stream(streams::RUNS));
-        jetstream::ask(address, &subject).await.map(|_| ())
+        jetstream::ask(&door, &subject).await.map(|_| ())
     }
 
     /// Waits until WORK holds no message and the runner no spool.
@@ -101,11 +101,11 @@ impl World {
     ///
     /// When something stays.
     pub async fn nothing_is_left(&self) -> Result<()> {
-        let address = self.stack.lock().await.nats_address()?;
+        let door = self.stack.lock().await.door()?;
         let subject = format!("$JS.API.STREAM.INFO.{}", streams::WORK);
         let end = Instant::now() + PATIENCE;
         loop {
-            let info = jetstream::ask(address, &subject).await?;
+            let info = jetstream::ask(&door, &subject).await?;
             let messages = info["state"]["messages"].as_u64().context("no number of messages")?;
             let spools = self.spools()?;
             if messages == 0 && spools.is_empty() {

@@ -20,6 +20,8 @@
 //! | `dying.rs`, `jetstream.rs` | services that kill themselves at a point, and the streams as they are |
 //! | `twin.rs`, `operator.rs`, `disk.rs` | a second runner of the same name; what an operator does to the bus; a small disk |
 //! | `colleague.rs`, `proxy.rs` | a second runner that shares the project, and its network |
+//! | `secured.rs` | a bus with keys and TLS |
+//! | `cluster.rs` | a bus of three servers |
 //! | `ending.rs` | what a story must not leave behind |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
 //! | `postgres.rs`, `second_gateway.rs` | a store that several gateways share |
@@ -31,6 +33,7 @@
 //! beyond those it is told of, talks to loopback alone, and writes only into its own folder.
 
 pub mod builder;
+mod cluster;
 mod colleague;
 mod disk;
 mod dying;
@@ -52,6 +55,7 @@ mod proxy;
 mod question;
 pub mod ready;
 mod second_gateway;
+mod secured;
 mod service;
 mod settings;
 mod stack;
@@ -76,6 +80,7 @@ pub use programs::{built, claude, nats_server, on_path};
 pub use proxy::{Proxy, Way};
 pub use question::Question;
 pub use second_gateway::SecondGateway;
+pub use secured::{Certificate, Door, Try};
 pub use service::{Environment, Plan, Service};
 pub use settings::{ClaudeSettings, Configs, DiscordSettings, ProjectSettings, Settings};
 pub use stack::{Environments, Ports, Stack};

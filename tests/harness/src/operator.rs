@@ -103,13 +103,13 @@ impl World {
     }
 
     async fn request(&self, subject: &str, words: &str) -> Result<Value> {
-        let address = self.stack.lock().await.nats_address()?;
-        ask_with(address, subject, words).await
+        let door = self.stack.lock().await.door()?;
+        ask_with(&door, subject, words).await
     }
 }
 
 /// How often it is looked whether a state is there.
-const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+pub(crate) const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Base64, as JetStream's API gives messages.
 fn decode(text: &str) -> Result<Vec<u8>> {

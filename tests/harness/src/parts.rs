@@ -135,6 +135,35 @@ impl World {
         stack.runner().plan_mut().env.insert(name.into(), value.into());
     }
 
+    /// Lets more runners into the bus, and reloads nothing: the server must be started again.
+    ///
+    /// # Errors
+    ///
+    /// When their keys cannot be made.
+    pub async fn more_keys(&self, runners: &[&str]) -> Result<()> {
+        let keys = self.seed_file("admin");
+        let keys = keys.parent().context("a key lies in a folder")?.display().to_string();
+        let mut words = vec!["provision", "--out", &keys];
+        words.extend(runners.iter().flat_map(|runner| ["--runner", runner]));
+        self.stack.lock().await.gateway_once("provision", &words)
+    }
+
+    /// Makes the streams, and the consumers of more runners.
+    ///
+    /// # Errors
+    ///
+    /// What kept them from being made.
+    pub async fn provision_more(&self, runners: &[&str]) -> Result<()> {
+        let mut words = vec!["provision"];
+        words.extend(runners.iter().flat_map(|runner| ["--runner", runner]));
+        self.stack.lock().await.gateway_once("provision", &words)
+    }
+
+    /// Whether the bus speaks TLS, from its next start on.
+    pub async fn speak_tls(&self, tls: bool) {
+        self.stack.lock().await.speak_tls(tls);
+    }
+
     /// Runs another command of the gateway, with the environment and the configuration of this one.
     ///
     /// # Errors

@@ -13,15 +13,19 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::task::block_in_place;
 
 use crate::folder::Folder;
-use crate::nats::Nats;
+use crate::nats::{NODES, Nats};
 use crate::programs;
 use crate::ready::{until_lives, until_ready, until_settled};
+use crate::secured::{Certificate, Door, Secured};
 use crate::service::{Environment, Plan, Service, tail};
 use crate::settings::Configs;
 use crate::sweeper::{Reach, Sweeper};
 
 /// How long a service may take to end: the ten seconds it gives itself, and some.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// The names of keys, as `provision --out` gives them.
+const ADMIN: &str = "admin";
+const GATEWAY: &str = "gateway";
 /// How long `provision` may take.
 const PROVISION_WITHIN: Duration = Duration::from_secs(60);
 
@@ -53,6 +57,8 @@ pub struct Stack {
     folder: Folder,
     runner_name: String,
     nats: Nats,
+    /// The other two, where the bus is a cluster.
+    more_nats: Vec<Nats>,
     gateway: Service,
     runner: Service,
     health: [SocketAddr; 2],
@@ -96,6 +102,7 @@ impl Stack {
             folder: folder.clone(),
             runner_name: configs.runner_name,
             nats: Nats::new(folder, programs::nats_server()?, env.all.clone(), ports.nats)?,
+            more_nats: Vec::new(),
             gateway: Service::new(gateway),
             runner: Service::new(runner),
             health,
@@ -110,6 +117,69 @@ impl Stack {
     /// When it was never started.
     pub fn nats_address(&self) -> Result<SocketAddr> {
         self.nats.address()
+    }
+
+    /// How the bus is gone into by who may do everything.
+    pub(crate) fn door(&mut self) -> Result<Door> {
+        let keys = self.nats.secured.clone().map(|keys| (keys, ADMIN.to_owned()));
+        let mut address = self.nats.address()?;
+        for nats in &mut self.nodes() {
+            if nats.service.is_running() {
+                address = nats.address()?;
+                break;
+            }
+        }
+        Ok(Door { address, keys })
+    }
+
+    fn nodes(&mut self) -> Vec<&mut Nats> {
+        std::iter::once(&mut self.nats).chain(&mut self.more_nats).collect()
+    }
+
+    /// The bus is a cluster of three, from its first start on.
+    pub(crate) fn cluster(&mut self) -> Result<()> {
+        let env = self.nats.service.plan_mut().env.clone();
+        let mut nodes = Nats::cluster(&self.folder, &programs::nats_server()?, &env)?.into_iter();
+        self.nats = nodes.next().context("a cluster has servers")?;
+        self.more_nats = nodes.collect();
+        Ok(())
+    }
+
+    /// A server of the cluster, by its name there.
+    pub(crate) fn node(&mut self, name: &str) -> Result<&mut Nats> {
+        let name = if name == "holdfast" { NODES[0] } else { name };
+        let mut nodes = self.nodes().into_iter();
+        let node = nodes.find(|nats| nats.service.name() == name);
+        node.with_context(|| format!("there is no server {name}"))
+    }
+
+    /// Starts one server of a cluster again, on the port that it had.
+    pub(crate) async fn start_node(&mut self, name: &str) -> Result<()> {
+        let pid = self.node(name)?.start().await?;
+        self.sweeper.child(pid)
+    }
+
+    /// Makes keys and certificates, which the bus and both services have from their next start on.
+    pub(crate) fn secure(&mut self) -> Result<()> {
+        let secured = Secured::new(&self.folder.nats());
+        secured.certify(Certificate::Good)?;
+        let keys = secured.keys().display().to_string();
+        let runner = self.runner_name.clone();
+        self.gateway_once("provision", &["provision", "--out", &keys, "--runner", &runner])?;
+        let env = |service: &mut Service, user: &str| {
+            let all = &mut service.plan_mut().env;
+            all.insert("NATS_TLS_CA".into(), secured.ca().into());
+            all.insert("NATS_NKEY_FILE".into(), secured.seed_file(user).into());
+        };
+        env(&mut self.gateway, GATEWAY);
+        env(&mut self.runner, &format!("runner-{runner}"));
+        self.nats.secured = Some(secured);
+        Ok(())
+    }
+
+    /// Whether the bus speaks TLS, from its next start on.
+    pub(crate) fn speak_tls(&mut self, tls: bool) {
+        self.nats.tls = tls;
     }
 
     /// Where the gateway's health pages are.
@@ -149,8 +219,9 @@ impl Stack {
 
     /// The processes that are part of this: the three, and the sweeper.
     pub fn pids(&self) -> Vec<u32> {
-        let services = [&self.nats.service, &self.gateway, &self.runner];
-        let running = services.into_iter().filter_map(Service::pid);
+        let more = self.more_nats.iter().map(|nats| &nats.service);
+        let services = [&self.nats.service, &self.gateway, &self.runner].into_iter().chain(more);
+        let running = services.filter_map(Service::pid);
         running.chain([self.sweeper.pid()]).collect()
     }
 
@@ -162,7 +233,13 @@ impl Stack {
     pub async fn start_nats(&mut self) -> Result<()> {
         let pid = self.nats.start().await?;
         self.sweeper.child(pid)?;
-        let url = OsString::from(format!("nats://{}", self.nats.address()?));
+        let scheme = if self.nats.secured.is_some() { "tls" } else { "nats" };
+        let mut urls = vec![format!("{scheme}://{}", self.nats.address()?)];
+        for nats in &mut self.more_nats {
+            self.sweeper.child(nats.start().await?)?;
+            urls.push(format!("{scheme}://{}", nats.address()?));
+        }
+        let url = OsString::from(urls.join(","));
         for service in [&mut self.gateway, &mut self.runner] {
             service.plan_mut().env.insert("NATS_URL".into(), url.clone());
         }
@@ -184,16 +261,24 @@ impl Stack {
     ///
     /// When it fails.
     pub(crate) fn provision_for(&mut self, runner: &str) -> Result<()> {
+        self.gateway_once("provision", &["provision", "--runner", runner])
+    }
+
+    /// Runs a command of the gateway as the admin, and waits for its end. Blocks the thread.
+    pub(crate) fn gateway_once(&mut self, name: &'static str, words: &[&str]) -> Result<()> {
         let mut plan = self.gateway.plan_mut().clone();
-        plan.name = "provision";
+        plan.name = name;
         plan.args.pop();
-        plan.args.extend(["provision", "--runner", runner].map(OsString::from));
-        plan.log = self.folder.logs().join("provision.log");
-        let mut provision = Service::new(plan);
-        provision.start()?;
-        let ended = block_in_place(|| provision.wait(PROVISION_WITHIN));
-        let status = ended.with_context(|| format!("provision hangs\n{}", provision.tail()))?;
-        ensure!(status.success(), "provision ended with {status}\n{}", provision.tail());
+        plan.args.extend(words.iter().map(OsString::from));
+        plan.log = self.folder.logs().join(format!("{name}.log"));
+        if let Some(secured) = &self.nats.secured {
+            plan.env.insert("NATS_NKEY_FILE".into(), secured.seed_file(ADMIN).into());
+        }
+        let mut once = Service::new(plan);
+        once.start()?;
+        let ended = block_in_place(|| once.wait(PROVISION_WITHIN));
+        let status = ended.with_context(|| format!("{name} hangs\n{}", once.tail()))?;
+        ensure!(status.success(), "{name} ended with {status}\n{}", once.tail());
         Ok(())
     }
 
@@ -250,7 +335,9 @@ impl Stack {
     /// the thread.
     pub fn stop(&mut self) -> Vec<String> {
         let mut problems = Vec::new();
-        for service in [&mut self.gateway, &mut self.runner, &mut self.nats.service] {
+        let more = self.more_nats.iter_mut().map(|nats| &mut nats.service);
+        let servers = std::iter::once(&mut self.nats.service).chain(more);
+        for service in [&mut self.gateway, &mut self.runner].into_iter().chain(servers) {
             if !service.is_running() {
                 continue;
             }
@@ -270,7 +357,9 @@ impl Stack {
 
     /// Kills what still runs, and sends the sweeper away. Blocks the thread.
     pub fn end(&mut self) {
-        for service in [&mut self.gateway, &mut self.runner, &mut self.nats.service] {
+        let more = self.more_nats.iter_mut().map(|nats| &mut nats.service);
+        let servers = std::iter::once(&mut self.nats.service).chain(more);
+        for service in [&mut self.gateway, &mut self.runner].into_iter().chain(servers) {
             if service.is_running() {
                 // It is dead afterwards, one way or the other.
                 let _ = service.kill();
@@ -288,7 +377,7 @@ impl Stack {
 
 /// nats-server ends with 1 when it is told to end.
 fn ended_well(name: &str, status: ExitStatus) -> bool {
-    status.success() || name == "nats-server" && status.code() == Some(1)
+    status.success() || NODES.contains(&name) && status.code() == Some(1)
 }
 
 impl Drop for Stack {

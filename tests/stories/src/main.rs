@@ -6,6 +6,7 @@
 mod answers;
 mod broken;
 mod bus;
+mod cluster;
 mod config;
 mod deciding;
 mod discord_away;
@@ -33,6 +34,7 @@ mod restarts;
 mod same_events;
 mod scene;
 mod secrets;
+mod secured;
 mod seed;
 mod shared;
 mod shut_out;
