@@ -64,7 +64,8 @@ pub struct Colleague {
 }
 
 impl World {
-    /// A second runner of the project, not started.
+    /// A second runner of the project, not started. With a key of its own on a bus that asks for
+    /// keys: see [`World::more_keys`].
     ///
     /// # Errors
     ///
@@ -95,7 +96,13 @@ impl World {
         let port = free_port()?;
         plan.name = COLLEAGUE;
         plan.args = ["--config".into(), config.into(), "serve".into()].into();
-        let url = format!("nats://{}", proxy.address());
+        let mut scheme = "nats";
+        if let Some((keys, _)) = stack.door()?.keys {
+            let seed = keys.seed_file(&format!("runner-{COLLEAGUE}"));
+            plan.env.insert("NATS_NKEY_FILE".into(), seed.into());
+            scheme = "tls";
+        }
+        let url = format!("{scheme}://{}", proxy.address());
         plan.env.extend([
             ("HTTP_LISTEN".into(), format!("127.0.0.1:{port}").into()),
             ("NATS_URL".into(), url.into()),

@@ -2,7 +2,7 @@
 //! does not need is refused: tried with its own key.
 
 use anyhow::{Context as _, Result};
-use harness::{Certificate, Try, World};
+use harness::{COLLEAGUE, Certificate, Try, World};
 
 use crate::scene::{claudes_for_the_answer, in_the_middle};
 
@@ -42,6 +42,31 @@ async fn with_keys_and_tls_all_works_and_nothing_is_refused() -> Result<()> {
     assert!(runner.contains("ok    NATS: nats-server"), "{runner}");
     assert!(runner.contains("ok    name: "), "{runner}");
     for service in ["gateway-svc", "runner-svc"] {
+        let log = world.log(service);
+        assert!(!log.contains(VIOLATION), "{service} needs more than it may:\n{log}");
+    }
+    Ok(())
+}
+
+/// Take, hold, renew, look at another's record, take over: what a shared project needs more.
+#[tokio::test(flavor = "multi_thread")]
+async fn runners_share_a_project_each_with_its_own_key() -> Result<()> {
+    let world = World::builder().secured().shared().without_runner().start().await?;
+    world.more_keys(&[COLLEAGUE]).await?;
+    world.kill_nats().await?;
+    world.start_nats().await?;
+    let mut second = world.colleague().await?;
+    second.start().await?;
+    let question = world.say("[[think hm]] [[wait go]] [[say the answer]]")?;
+    world.reached("go").await?;
+    world.start_runner().await?;
+    second.is_lost()?;
+    world.notes("a second claude", |ledger| ledger.count("wait") == 2).await?;
+    world.release("go")?;
+    assert_eq!(question.mark().await?, "✅");
+    let said = question.said_in_thread()?;
+    assert_eq!(said.iter().filter(|said| *said == "the answer").count(), 1, "{said:?}");
+    for service in ["gateway-svc", "runner-svc", COLLEAGUE] {
         let log = world.log(service);
         assert!(!log.contains(VIOLATION), "{service} needs more than it may:\n{log}");
     }
