@@ -80,7 +80,7 @@ enum Command {
     },
     /// End a run, whether its runner answers or not.
     End {
-        /// The run: m<id of the message>.
+        /// The run: `m` and the id of its message.
         run: RunId,
     },
     /// Make the streams, buckets and consumers in NATS, or bring them up to date.
