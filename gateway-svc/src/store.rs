@@ -107,8 +107,7 @@ impl Store {
     /// first reads and then writes would fail where another wrote in between. On PostgreSQL the
     /// first statement takes the thread's row, and each later one sees what was there by then.
     async fn begin_write(&self) -> Result<Tx> {
-        let sqlite = self.pool.connect_options().database_url.scheme() == "sqlite";
-        let begin = if sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        let begin = if self.is_shared() { "BEGIN" } else { "BEGIN IMMEDIATE" };
         Ok(self.pool.begin_with(begin).await?)
     }
 

@@ -190,12 +190,7 @@ impl Colleague {
     ///
     /// When it goes on.
     pub fn is_refused(&mut self) -> Result<String> {
-        self.service.start()?;
-        let status = block_in_place(|| self.service.wait(PATIENCE));
-        let said = self.service.tail();
-        let status = status.with_context(|| format!("it goes on\n{said}"))?;
-        ensure!(!status.success(), "it ended as if all were well\n{said}");
-        Ok(said)
+        block_in_place(|| self.service.is_refused(PATIENCE))
     }
 
     /// When its last claude was gone, in nanoseconds since boot: its keeper wrote that down then, and

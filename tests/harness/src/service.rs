@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::processes::wait_until;
@@ -174,6 +174,21 @@ impl Service {
             status.is_some() || self.child.is_none()
         });
         status
+    }
+
+    /// Starts it, waits until it has ended by itself as a failure, and returns what it said. Blocks the
+    /// thread.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start, is still there after `within`, or ended as a success.
+    pub fn is_refused(&mut self, within: Duration) -> Result<String> {
+        self.start()?;
+        let status = self.wait(within);
+        let said = self.tail();
+        let status = status.with_context(|| format!("it goes on\n{said}"))?;
+        ensure!(!status.success(), "it ended as if all were well\n{said}");
+        Ok(said)
     }
 
     /// The end of what it printed, with a headline.

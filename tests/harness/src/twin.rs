@@ -118,12 +118,7 @@ impl Twin {
     ///
     /// When it goes on.
     pub fn is_refused(&mut self) -> Result<String> {
-        self.service.start()?;
-        let status = block_in_place(|| self.service.wait(PATIENCE));
-        let said = self.service.tail();
-        let status = status.with_context(|| format!("it goes on\n{said}"))?;
-        ensure!(!status.success(), "it ended as if all were well\n{said}");
-        Ok(said)
+        block_in_place(|| self.service.is_refused(PATIENCE))
     }
 
     /// Ends it by SIGTERM.

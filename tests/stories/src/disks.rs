@@ -1,7 +1,7 @@
 //! A disk is full: nothing is lost, it is said which one, and room is enough to go on.
 
 use anyhow::Result;
-use harness::World;
+use harness::{Disk, World};
 
 use crate::scene::{claudes_for_the_answer, in_the_middle};
 
@@ -70,14 +70,20 @@ async fn what_claude_says_while_the_runners_disk_is_full_is_kept() -> Result<()>
     Ok(())
 }
 
+/// Starts the gateway with its store on a small disk of its own, where one can be had.
+async fn disk_of_the_gateway(world: &World) -> Result<Option<Disk>> {
+    let dir = world.folder().database().parent().map(std::path::Path::to_owned);
+    let dir = dir.unwrap_or_default().join("store");
+    let Some(disk) = world.small_disk(&dir, MEGABYTES)? else { return Ok(None) };
+    world.store_at(&dir.join("gateway.db")).await;
+    world.start_gateway().await?;
+    Ok(Some(disk))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_came_while_the_gateways_disk_was_full_is_answered() -> Result<()> {
     let world = World::builder().without_gateway().start().await?;
-    let dir = world.folder().database().parent().map(std::path::Path::to_owned);
-    let dir = dir.unwrap_or_default().join("store");
-    let Some(disk) = world.small_disk(&dir, MEGABYTES)? else { return Ok(()) };
-    world.store_at(&dir.join("gateway.db")).await;
-    world.start_gateway().await?;
+    let Some(disk) = disk_of_the_gateway(&world).await? else { return Ok(()) };
     let first = world.say("[[say first]]")?;
     assert_eq!(first.answer().await?, "first");
     disk.fill()?;
@@ -91,11 +97,7 @@ async fn a_message_that_came_while_the_gateways_disk_was_full_is_answered() -> R
 #[tokio::test(flavor = "multi_thread")]
 async fn what_could_not_be_stored_is_answered_before_what_came_after_it() -> Result<()> {
     let world = World::builder().without_gateway().start().await?;
-    let dir = world.folder().database().parent().map(std::path::Path::to_owned);
-    let dir = dir.unwrap_or_default().join("store");
-    let Some(disk) = world.small_disk(&dir, MEGABYTES)? else { return Ok(()) };
-    world.store_at(&dir.join("gateway.db")).await;
-    world.start_gateway().await?;
+    let Some(disk) = disk_of_the_gateway(&world).await? else { return Ok(()) };
     let first = world.say("[[say first]]")?;
     assert_eq!(first.answer().await?, "first");
     // When another was answered, nothing of the first is to be written any more.
