@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use platform::clock::now_ms;
 use platform::health::Readiness;
 use platform::telemetry::set_parent;
@@ -14,6 +14,7 @@ use schemas::identity::Twin;
 use schemas::record::{Outcome, Record, Text};
 use schemas::streams::RunKey;
 use thiserror::Error;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -124,23 +125,12 @@ pub(crate) async fn run(bus: Bus, folder: Folder, readiness: Readiness, stop: Ca
     loop {
         // A pull that nobody answers is heard of by nobody.
         let looked = stop.run_until_cancelled(look(&bus, &readiness)).await;
-        if let Some(Seen::Whole | Seen::Nothing) = looked {
+        if let Some(seen @ (Seen::Whole | Seen::Nothing)) = looked {
             match bus.feed().await {
-                Ok(mut feed) => {
-                    while let Some(Some(next)) = stop.run_until_cancelled(feed.next()).await {
-                        match next {
-                            Ok(delivery) => {
-                                take(&folder, &delivery).await;
-                                pause = pauses.build();
-                            }
-                            Err(error) => {
-                                tracing::debug!(%error, "the feed hiccups");
-                                // Nothing came for a while, so nothing is at hand that would be lost.
-                                if look(&bus, &readiness).await != Seen::Whole {
-                                    break;
-                                }
-                            }
-                        }
+                Ok(feed) => {
+                    let looks = Looks { bus: &bus, readiness: &readiness, seen };
+                    if follow(feed, &folder, looks, &stop).await {
+                        pause = pauses.build();
                     }
                 }
                 Err(error) => tracing::warn!(%error, "the feed waits"),
@@ -150,6 +140,59 @@ pub(crate) async fn run(bus: Bus, folder: Folder, readiness: Readiness, stop: Ca
         if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
             return;
         }
+    }
+}
+
+/// Folds what one feed brings, until it has to be asked for anew, or `stop`. Returns whether it brought
+/// anything.
+async fn follow(
+    mut feed: impl Stream<Item = Result<Delivery, BusError>> + Unpin,
+    folder: &Folder,
+    mut looks: Looks<'_>,
+    stop: &CancellationToken,
+) -> bool {
+    let mut brought = false;
+    let mut again = Instant::now() + PAUSE_MAX;
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => return brought,
+            // Nobody answered, and the feed goes well all the same: then all may be well by now.
+            () = sleep_until(again), if looks.seen != Seen::Whole => {
+                looks.look().await;
+                again = Instant::now() + PAUSE_MAX;
+                continue;
+            }
+            next = feed.next() => next,
+        };
+        match next {
+            Some(Ok(delivery)) => {
+                take(folder, &delivery).await;
+                brought = true;
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "the feed hiccups");
+                // Nothing came for a while, so nothing is at hand that would be lost.
+                looks.look().await;
+                if looks.seen != Seen::Whole {
+                    return brought;
+                }
+            }
+            None => return brought,
+        }
+    }
+}
+
+/// What is looked at, and what was seen there last.
+struct Looks<'a> {
+    bus: &'a Bus,
+    readiness: &'a Readiness,
+    seen: Seen,
+}
+
+impl Looks<'_> {
+    async fn look(&mut self) {
+        self.seen = look(self.bus, self.readiness).await;
     }
 }
 

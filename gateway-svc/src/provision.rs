@@ -7,18 +7,28 @@ mod keys;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use async_nats::jetstream::{Context, object_store, stream};
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
+use async_nats::jetstream::{Context, ErrorCode, object_store, stream};
 use platform::nats::{consumer_config, stream_config};
 use schemas::ids::{IdError, ProjectName, RunnerId};
 use schemas::streams::{self, ConsumerSpec};
+use tokio::time::{Instant, sleep};
 
 use crate::config::{Names, Streams};
 
 /// The replicas of every stream where there is a cluster: one server may be away, and none of what was
 /// acknowledged is lost.
 const REPLICAS: usize = 3;
+
+/// How long servers that have just started may take to find each other and to elect who leads. It
+/// takes them some seconds.
+const FORMING: Duration = Duration::from_secs(60);
+
+/// How often a cluster that is not whole yet is asked again.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is to be there.
 #[derive(Debug, clap::Args)]
@@ -101,8 +111,7 @@ pub(crate) async fn provision(
     let usual = if clustered { REPLICAS } else { 1 };
     let num_replicas = wanted.replicas.map_or(usual, usize::from);
     for spec in [streams::work(), streams::runs(), streams::control(), streams::runners()] {
-        context
-            .create_or_update_stream(stream::Config { num_replicas, ..stream_config(&spec) })
+        stream_of(context, clustered, stream::Config { num_replicas, ..stream_config(&spec) })
             .await
             .with_context(|| format!("cannot make the stream {}", spec.name))?;
         made.push(format!("stream {}", spec.name));
@@ -120,6 +129,46 @@ pub(crate) async fn provision(
         made.push(format!("files {bucket}"));
     }
     Ok(made)
+}
+
+/// Makes a stream, or brings it up to date; waits for a cluster that is still forming.
+async fn stream_of(
+    context: &Context,
+    clustered: bool,
+    config: stream::Config,
+) -> Result<(), CreateStreamError> {
+    let end = Instant::now() + FORMING;
+    loop {
+        match context.create_or_update_stream(config.clone()).await {
+            Err(error) if clustered && is_forming(&error) && Instant::now() < end => {
+                tracing::info!(%error, "the servers have not all found each other; asking again");
+                sleep(ASK_EVERY).await;
+            }
+            done => return done.map(drop),
+        }
+    }
+}
+
+/// Whether this is the answer of servers that have not all found each other yet, or have nobody who
+/// leads.
+fn is_forming(error: &CreateStreamError) -> bool {
+    const LATER: [ErrorCode; 4] = [
+        ErrorCode::CLUSTER_NO_PEERS,
+        ErrorCode::CLUSTER_NOT_ACTIVE,
+        ErrorCode::CLUSTER_NOT_AVAILABLE,
+        ErrorCode::CLUSTER_NOT_LEADER,
+    ];
+    match error.kind() {
+        CreateStreamErrorKind::JetStream(answer) => LATER.contains(&answer.error_code()),
+        // Nobody answers while nobody leads.
+        CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable => true,
+        CreateStreamErrorKind::EmptyStreamName
+        | CreateStreamErrorKind::InvalidStreamName
+        | CreateStreamErrorKind::DomainAndExternalSet
+        | CreateStreamErrorKind::Response
+        | CreateStreamErrorKind::NotFound
+        | CreateStreamErrorKind::ResponseParse => false,
+    }
 }
 
 async fn consumer(context: &Context, spec: &ConsumerSpec) -> anyhow::Result<()> {

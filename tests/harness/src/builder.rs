@@ -234,8 +234,11 @@ impl Builder {
     }
 
     /// A bus of three servers, each stream on all of them.
+    ///
+    /// A delivery that is on its way while its server ends comes again after `AckWait`: the times are
+    /// scaled.
     pub fn cluster(self) -> Self {
-        Self { bus: Bus::Cluster, ..self }
+        Self { bus: Bus::Cluster, ..self }.scaled()
     }
 
     /// Only takes everything away at the end, and does not ask what was left behind.
@@ -282,9 +285,6 @@ impl Builder {
         world.strict.store(strict, Ordering::SeqCst);
         world.quiet_within = quiet_within;
         world.start_nats().await?;
-        if self.bus == Bus::Cluster {
-            world.cluster_is_whole().await?;
-        }
         world.provision().await?;
         if with_gateway {
             world.start_gateway().await?;

@@ -17,18 +17,6 @@ impl World {
         NODES
     }
 
-    /// Waits until the servers have found each other.
-    pub(crate) async fn cluster_is_whole(&self) -> Result<()> {
-        // Streams of three replicas can only be made when three are known.
-        let wanted = |text: &str| text.matches("JetStream cluster new metadata leader").count() > 0;
-        let end = Instant::now() + PATIENCE;
-        while !NODES.iter().any(|name| wanted(&self.log(name))) {
-            anyhow::ensure!(Instant::now() < end, "the servers do not find each other");
-            sleep(LOOK_EVERY).await;
-        }
-        Ok(())
-    }
-
     /// The server that leads a stream.
     ///
     /// # Errors

@@ -46,10 +46,12 @@ impl Builder {
     /// A project that several runners share.
     pub fn shared(mut self) -> Self {
         self.share();
-        for (name, value) in TIMES {
-            self = self.every_env(name, value);
-        }
-        self
+        self.scaled()
+    }
+
+    /// The times that services hold each other to are those of tests.
+    pub fn scaled(self) -> Self {
+        TIMES.into_iter().fold(self, |world, (name, value)| world.every_env(name, value))
     }
 }
 
