@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use futures_util::{Stream, StreamExt};
 use platform::clock::now_ms;
 use reqwest_serenity as reqwest;
@@ -23,6 +24,8 @@ use crate::intake::{Attachment, Heard, Writer};
 
 /// How long the connection may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest pause before it is asked again where the gateway is.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether the session is alive. What is stored of it is this inexact.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How late a look may be on a busy machine.
@@ -115,6 +118,10 @@ impl Connection {
             serenity::client::ClientBuilder::new_with_http(http(&self.token, self.client), intents)
                 .event_handler(ears)
                 .await?;
+        let Some(address) = stop.run_until_cancelled(address(&client.http)).await else {
+            return Ok(());
+        };
+        *client.ws_url.lock().await = address?;
         let shards = Arc::clone(&client.shard_manager);
         let ended = tokio::select! {
             ended = client.start() => ended.map_err(DiscordError::from),
@@ -132,6 +139,18 @@ impl Connection {
         tasks.wait().await;
         ended
     }
+}
+
+/// Asks where the gateway is until Discord says so. serenity asks once, and stays with an address of its
+/// own when there is no answer.
+async fn address(http: &discord::Http) -> Result<String> {
+    let pauses =
+        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
+    let asked = (|| http.get_gateway()).retry(pauses).notify(|error, pause| {
+        let pause_ms = pause.as_millis();
+        tracing::warn!(%error, pause_ms, "Discord does not say where its gateway is");
+    });
+    Ok(asked.await?.url)
 }
 
 /// Says again and again that the session is alive, as long as it is.

@@ -70,6 +70,29 @@ async fn answers_wait_while_something_in_between_shuts_the_bot_out() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_starts_in_an_outage_works_when_it_is_over() -> Result<()> {
+    let world = World::builder().lenient().without_gateway().start().await?;
+    let everything = FaultRule {
+        method: None,
+        path: String::new(),
+        times: ALL,
+        kind: FaultKind::StatusBefore(503),
+    };
+    world.discord().fault(everything);
+    let starts = async { world.start_gateway().await };
+    let ends = async {
+        let asked = || world.log("gateway-svc").matches("where its gateway is").count();
+        world.until("two tries", || 2 <= asked()).await?;
+        world.discord().clear_faults();
+        anyhow::Ok(())
+    };
+    tokio::try_join!(starts, ends)?;
+    let question = world.say("[[say the answer]]")?;
+    assert_eq!(question.answer().await?, "the answer");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_may_last_as_long_as_it_likes() -> Result<()> {
     let world = short().start().await?;
     let question = in_the_middle(&world).await?;
