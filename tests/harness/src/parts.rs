@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use tokio::task::block_in_place;
 
 use crate::measure::Happened::{Killed, Started, Stopped};
+use crate::proxy::Proxy;
 use crate::service::Service;
 use crate::stack::{STOP_WITHIN, Stack};
 use crate::world::World;
@@ -22,6 +23,25 @@ impl World {
     pub async fn start_nats(&self) -> Result<()> {
         self.measure.note(Started("nats-server"));
         self.stack.lock().await.start_nats().await
+    }
+
+    /// A network of its own between the gateway and the bus, from the gateway's next start on until
+    /// the bus itself is started again.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub async fn proxy_of_gateway(&self) -> Result<Proxy> {
+        self.stack.lock().await.proxy_of_gateway().await
+    }
+
+    /// The same of the runner.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub async fn proxy_of_runner(&self) -> Result<Proxy> {
+        self.stack.lock().await.proxy_of_runner().await
     }
 
     /// Makes the streams.

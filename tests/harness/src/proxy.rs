@@ -3,8 +3,12 @@
 //!
 //! What was taken is handed on in order and unchanged. Silent means that nothing comes through and
 //! nobody is told: connections stay open, new ones are taken and lead nowhere, as behind a switch
-//! that lost its power. Open again, what is new comes through; the connections of before are closed,
-//! as by a peer that remembers nothing of them.
+//! that lost its power. Half of a way can be silent too: what the client says, or what the server
+//! answers. Open again, what is new comes through; the connections of before are closed, as by a peer
+//! that remembers nothing of them.
+//!
+//! A way can be made deaf by what the client says ([`Proxy::deaf_after`]): then the server has it, and
+//! its answer is lost.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -29,6 +33,10 @@ pub enum Way {
     Closed,
     /// Nothing gets through, and nobody is told.
     Silent,
+    /// What the client says is lost; what the server says arrives.
+    Mute,
+    /// What the client says arrives; what the server says is lost.
+    Deaf,
     /// All comes late.
     Slow,
 }
@@ -38,6 +46,12 @@ pub enum Way {
 pub struct Proxy {
     address: SocketAddr,
     way: watch::Sender<Way>,
+    /// What makes the way deaf when the client says it.
+    word: watch::Sender<Option<String>>,
+    /// How many connections were taken.
+    taken: watch::Sender<usize>,
+    /// How often all connections were cut.
+    cuts: watch::Sender<usize>,
     /// Taking connections, until this is dropped.
     _tasks: JoinSet<()>,
 }
@@ -53,9 +67,13 @@ impl Proxy {
         let listener = listener.context("no port for a proxy")?;
         let address = listener.local_addr().context("a proxy without an address")?;
         let (way, _) = watch::channel(Way::Open);
+        let (word, _) = watch::channel(None);
+        let (taken, _) = watch::channel(0);
+        let (cuts, _) = watch::channel(0);
+        let line = Line { server, way: way.clone(), word: word.clone(), cuts: cuts.clone() };
         let mut tasks = JoinSet::new();
-        tasks.spawn(take(listener, server, way.clone()));
-        Ok(Self { address, way, _tasks: tasks })
+        tasks.spawn(take(listener, line, taken.clone()));
+        Ok(Self { address, way, word, taken, cuts, _tasks: tasks })
     }
 
     /// Where it listens.
@@ -67,32 +85,95 @@ impl Proxy {
     pub fn make(&self, way: Way) {
         self.way.send_replace(way);
     }
+
+    /// Closes every connection that is there. New ones are taken.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Becomes deaf in the moment when the client says `word`, which still arrives. Once.
+    pub fn deaf_after(&self, word: &str) {
+        self.word.send_replace(Some(word.to_owned()));
+    }
+
+    /// Waits until its way is like that.
+    pub async fn becomes(&self, way: Way) {
+        // The sender is here.
+        let _ = self.way.subscribe().wait_for(|is| *is == way).await;
+    }
+
+    /// How many connections it took so far.
+    pub fn taken(&self) -> usize {
+        *self.taken.borrow()
+    }
+
+    /// Waits until it took more connections than that.
+    pub async fn takes_more_than(&self, taken: usize) {
+        // The sender is here.
+        let _ = self.taken.subscribe().wait_for(|now| taken < *now).await;
+    }
 }
 
-async fn take(listener: TcpListener, server: SocketAddr, way: watch::Sender<Way>) {
+/// What each connection goes along.
+#[derive(Clone, Debug)]
+struct Line {
+    server: SocketAddr,
+    way: watch::Sender<Way>,
+    word: watch::Sender<Option<String>>,
+    cuts: watch::Sender<usize>,
+}
+
+impl Line {
+    /// Whether the client says what makes the way deaf. `said` begins with the end of what it said
+    /// before.
+    fn hears(&self, said: &[u8]) {
+        let is_word = |word: &mut Option<String>| {
+            let is_there = word
+                .as_ref()
+                .is_some_and(|word| said.windows(word.len()).any(|piece| piece == word.as_bytes()));
+            if is_there {
+                *word = None;
+            }
+            is_there
+        };
+        if self.word.send_if_modified(is_word) {
+            self.way.send_replace(Way::Deaf);
+        }
+    }
+
+    /// What of the end of `said` may be the beginning of the word.
+    fn tail<'a>(&self, said: &'a [u8]) -> &'a [u8] {
+        let keep = self.word.borrow().as_ref().map_or(0, |word| word.len().saturating_sub(1));
+        &said[said.len().saturating_sub(keep)..]
+    }
+}
+
+async fn take(listener: TcpListener, line: Line, taken: watch::Sender<usize>) {
     let mut connections = JoinSet::new();
     loop {
         // What has ended is of no interest.
         while connections.try_join_next().is_some() {}
         let Ok((client, _)) = listener.accept().await else { continue };
-        if *way.borrow() != Way::Closed {
-            connections.spawn(carry(client, server, way.subscribe()));
+        if *line.way.borrow() != Way::Closed {
+            taken.send_modify(|taken| *taken += 1);
+            connections.spawn(carry(client, line.clone()));
         }
     }
 }
 
 /// Carries one connection to its end, or until the way is closed or silent; a silent one is held
-/// until it is over.
-async fn carry(client: TcpStream, server: SocketAddr, mut way: watch::Receiver<Way>) {
+/// until it is over. One that lost half of what was said is closed when its way is open again.
+async fn carry(client: TcpStream, line: Line) {
+    let mut way = line.way.subscribe();
+    let mut cuts = line.cuts.subscribe();
     let (client_read, client_write) = client.into_split();
-    let slow = way.clone();
     let through = async {
-        let Ok(server) = TcpStream::connect(server).await else { return };
+        let Ok(server) = TcpStream::connect(line.server).await else { return };
         let (server_read, server_write) = server.into_split();
         // However it ends, both sides hear of it.
         tokio::select! {
-            () = pump(client_read, server_write, slow.clone()) => {}
-            () = pump(server_read, client_write, slow) => {}
+            () = pump(client_read, server_write, &line, Way::Mute) => {}
+            () = pump(server_read, client_write, &line, Way::Deaf) => {}
         }
     };
     tokio::pin!(through);
@@ -100,21 +181,37 @@ async fn carry(client: TcpStream, server: SocketAddr, mut way: watch::Receiver<W
         biased;
         // The sender lives as long as this task.
         _ = way.wait_for(|way| matches!(way, Way::Closed | Way::Silent)) => {}
+        _ = cuts.changed() => return,
         () = &mut through => return,
     }
     // Neither carried on nor dropped: nobody is told until it is over.
     let _ = way.wait_for(|way| *way != Way::Silent).await;
 }
 
+/// Hands on what one side says, until it ends or was lost on a way like `lost` that is open again.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    way: watch::Receiver<Way>,
+    line: &Line,
+    lost: Way,
 ) {
     let mut piece = vec![0; PIECE];
+    let mut said = Vec::new();
+    let mut way = line.way.subscribe();
     loop {
         let Ok(length @ 1..) = from.read(&mut piece).await else { return };
-        if *way.borrow() == Way::Slow {
+        if lost == Way::Mute {
+            said.extend_from_slice(&piece[..length]);
+            line.hears(&said);
+            said = line.tail(&said).to_vec();
+        }
+        let is = *way.borrow_and_update();
+        if is == lost {
+            // A stream with a hole in it is of no use: it ends when the way is open again.
+            let _ = way.wait_for(|way| *way != lost).await;
+            return;
+        }
+        if is == Way::Slow {
             tokio::time::sleep(LATE).await;
         }
         if to.write_all(&piece[..length]).await.is_err() {
@@ -171,6 +268,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_cut_is_told_and_taken_again() {
+        let pair = Pair::new().await;
+        let (mut client, mut accepted) = pair.connect().await;
+        goes_through(&mut client, &mut accepted).await;
+        pair.proxy.cut();
+        assert!(client.read_u8().await.is_err());
+        assert!(accepted.read_u8().await.is_err());
+        let (mut client, mut accepted) = pair.connect().await;
+        goes_through(&mut client, &mut accepted).await;
+        assert_eq!(pair.proxy.taken(), 2);
+    }
+
+    #[tokio::test]
     async fn what_is_closed_is_told_and_takes_nothing() {
         let pair = Pair::new().await;
         let (mut client, mut accepted) = pair.connect().await;
@@ -179,6 +289,45 @@ mod tests {
         assert!(accepted.read_u8().await.is_err());
         let mut later = TcpStream::connect(pair.proxy.address()).await.unwrap();
         assert!(later.read_u8().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn half_of_a_way_can_be_silent() {
+        for (way, client_is_lost) in [(Way::Mute, true), (Way::Deaf, false)] {
+            let pair = Pair::new().await;
+            let (mut client, mut accepted) = pair.connect().await;
+            goes_through(&mut client, &mut accepted).await;
+            pair.proxy.make(way);
+            let (from, to) = if client_is_lost {
+                (&mut client, &mut accepted)
+            } else {
+                (&mut accepted, &mut client)
+            };
+            goes_through(to, from).await;
+            from.write_all(b"a").await.unwrap();
+            let nothing = timeout(A_MOMENT, to.read_u8()).await;
+            assert!(nothing.is_err(), "{way:?}: {nothing:?}");
+            pair.proxy.make(Way::Open);
+            assert!(to.read_u8().await.is_err(), "it is closed");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_word_makes_it_deaf_and_arrives() {
+        let pair = Pair::new().await;
+        let (mut client, mut accepted) = pair.connect().await;
+        pair.proxy.deaf_after("PUB work.");
+        for piece in ["+OK PU", "B wor", "k.app"] {
+            client.write_all(piece.as_bytes()).await.unwrap();
+            let mut read = vec![0; piece.len()];
+            accepted.read_exact(&mut read).await.unwrap();
+            assert_eq!(read, piece.as_bytes());
+        }
+        pair.proxy.becomes(Way::Deaf).await;
+        accepted.write_all(b"+OK").await.unwrap();
+        let nothing = timeout(A_MOMENT, client.read_u8()).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+        assert_eq!(pair.proxy.taken(), 1);
     }
 
     #[tokio::test]

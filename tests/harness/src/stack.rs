@@ -15,6 +15,7 @@ use tokio::task::block_in_place;
 use crate::folder::Folder;
 use crate::nats::{NODES, Nats};
 use crate::programs;
+use crate::proxy::Proxy;
 use crate::ready::{until_lives, until_ready, until_settled};
 use crate::secured::{Certificate, Door, Secured};
 use crate::service::{Environment, Plan, Service, tail};
@@ -38,6 +39,11 @@ pub struct Ports {
     pub gateway: u16,
     /// The runner's health pages.
     pub runner: u16,
+}
+
+fn through(proxy: &Proxy, service: &mut Service) {
+    let url = format!("nats://{}", proxy.address());
+    service.plan_mut().env.insert("NATS_URL".into(), url.into());
 }
 
 /// The environments that the programs are started with.
@@ -180,6 +186,21 @@ impl Stack {
     /// Whether the bus speaks TLS, from its next start on.
     pub(crate) fn speak_tls(&mut self, tls: bool) {
         self.nats.tls = tls;
+    }
+
+    /// A network of its own between a service and the bus, from the service's next start on until the
+    /// bus itself is started again.
+    pub(crate) async fn proxy_of_gateway(&mut self) -> Result<Proxy> {
+        let proxy = Proxy::before(self.nats.address()?).await?;
+        through(&proxy, &mut self.gateway);
+        Ok(proxy)
+    }
+
+    /// The same of the runner.
+    pub(crate) async fn proxy_of_runner(&mut self) -> Result<Proxy> {
+        let proxy = Proxy::before(self.nats.address()?).await?;
+        through(&proxy, &mut self.runner);
+        Ok(proxy)
     }
 
     /// Where the gateway's health pages are.

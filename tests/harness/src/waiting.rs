@@ -62,6 +62,18 @@ impl World {
         self.until(what, || holds(&self.ledger())).await
     }
 
+    /// Waits for something that tells of itself.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come.
+    pub async fn within<T>(&self, what: &str, future: impl Future<Output = T>) -> Result<T> {
+        match timeout(PATIENCE, future).await {
+            Ok(done) => Ok(done),
+            Err(_) => Err(self.fail(anyhow!("{what} did not come within {PATIENCE:?}")).await),
+        }
+    }
+
     /// Waits for something that nothing tells of: looks again and again.
     ///
     /// # Errors

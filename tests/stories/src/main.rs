@@ -22,6 +22,7 @@ mod leaving;
 mod long;
 mod missed;
 mod moved;
+mod network;
 mod operator;
 mod order;
 mod phases;
