@@ -45,6 +45,8 @@ pub struct View<'a> {
     pub faults_left: u32,
     /// How many requests came before a wait was over that a 429 on command had told of.
     pub early_requests: u64,
+    /// How many requests were refused because Discord's limits were used up.
+    pub refused_requests: u64,
     /// Whether the whole REST API is away.
     pub outage: Outage,
 }
@@ -72,6 +74,7 @@ impl Inner {
             gateway: self.sessions.counts(),
             faults_left: self.faults.left(),
             early_requests: self.limits.early,
+            refused_requests: self.limits.refused,
             outage: self.outage,
         }
     }

@@ -124,6 +124,8 @@ pub(crate) struct Limits {
     told: Vec<Told>,
     /// How many requests came before a wait was over that their client had been told of.
     pub(crate) early: u64,
+    /// How many requests were refused for being too many.
+    pub(crate) refused: u64,
 }
 
 impl Limits {
@@ -155,6 +157,7 @@ impl Limits {
             return Verdict::Go(None);
         }
         if !self.global.take(now_ms, GLOBAL_LIMIT, GLOBAL_WINDOW_MS) {
+            self.refused += 1;
             return Verdict::WaitGlobal { retry_after_ms: self.global.ends_ms - now_ms };
         }
         let Some((bucket, channel)) = route.bucket() else { return Verdict::Go(None) };
@@ -171,7 +174,11 @@ impl Limits {
             reset_after_ms: window.ends_ms - now_ms,
             reset_at_ms: window.ends_ms,
         };
-        if went { Verdict::Go(Some(standing)) } else { Verdict::Wait(standing) }
+        if went {
+            return Verdict::Go(Some(standing));
+        }
+        self.refused += 1;
+        Verdict::Wait(standing)
     }
 
     /// Counts what a limit without headers is about.
@@ -208,7 +215,7 @@ mod tests {
             assert_eq!(standing.remaining, left);
         }
         let Verdict::Wait(standing) = limits.take(&post, 3000) else { panic!("the sixth waits") };
-        assert_eq!(standing.reset_after_ms, 3000);
+        assert_eq!((standing.reset_after_ms, limits.refused), (3000, 1));
         let other = Route::of("POST", "/channels/6/messages");
         assert!(matches!(limits.take(&other, 3000), Verdict::Go(Some(_))));
         assert!(matches!(limits.take(&post, 6000), Verdict::Go(Some(_))));

@@ -121,7 +121,7 @@ pub(crate) async fn burst(place: &mut Place, (messages, threads): (usize, usize)
 }
 
 /// Opens threads until there are so many, each with an answer; gives those that were opened here.
-async fn open(place: &mut Place, count: usize) -> Result<Vec<ChannelId>> {
+pub(crate) async fn open(place: &mut Place, count: usize) -> Result<Vec<ChannelId>> {
     let mut opened = Vec::new();
     while opened.len() < count {
         let mut wanted = Vec::new();
@@ -173,7 +173,7 @@ pub(crate) async fn at_work(place: &mut Place, count: usize) -> Result<Memory> {
     }
     place.until_waiting(count).await?;
     let memory = memory(place)?;
-    std::fs::write(place.folder.gates().join("go"), "")?;
+    place.open_gate("go")?;
     place.posted(&wanted).await?;
     place.is_swept().await?;
     Ok(memory)

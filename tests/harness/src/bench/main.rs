@@ -11,6 +11,7 @@
 //! | `turns.rs` | one follow-up after another: where the time goes |
 //! | `load.rs` | many at once: a burst, memory, thousands of threads |
 //! | `fleet.rs` | up to 200 simulated runners |
+//! | `recovery.rs` | how soon things go on after a fault |
 //! | `samples.rs`, `host.rs`, `page.rs` | figures, the machine, the page |
 //!
 //! It judges nothing by its exit code: a slow machine is no error. It asserts no time.
@@ -23,6 +24,7 @@ mod load;
 mod nats;
 mod page;
 mod place;
+mod recovery;
 mod samples;
 mod turns;
 
@@ -35,6 +37,7 @@ use clap::Parser;
 
 use crate::page::Figures;
 use crate::place::{Place, Scene};
+use crate::recovery::Tries;
 
 /// Measures, and writes a page.
 #[derive(Debug, Parser)]
@@ -67,6 +70,8 @@ pub(crate) struct Size {
     runners: &'static [usize],
     /// Runs for each of these.
     fleet_runs: usize,
+    /// How much is killed, queued and missed.
+    tries: Tries,
 }
 
 const FULL: Size = Size {
@@ -78,6 +83,7 @@ const FULL: Size = Size {
     runs: 50,
     runners: &[1, 10, 50, 200],
     fleet_runs: 200,
+    tries: Tries { kills: 10, queued: 500, others: 50, missed: (1_000, 20) },
 };
 
 const QUICK: Size = Size {
@@ -89,6 +95,7 @@ const QUICK: Size = Size {
     runs: 10,
     runners: &[1, 10],
     fleet_runs: 40,
+    tries: Tries { kills: 2, queued: 50, others: 10, missed: (40, 4) },
 };
 
 fn main() -> ExitCode {
@@ -150,6 +157,8 @@ async fn measure(size: Size, quick: bool) -> Result<Figures> {
     let busy = load::at_work(&mut place, size.at_work).await?;
     place.end().await?;
     let runners = fleet::measure(size.runners, size.fleet_runs).await?;
+    say("bench: after faults …");
+    let recovery = recovery::measure(size.tries).await?;
     Ok(Figures {
         quick,
         host,
@@ -161,5 +170,6 @@ async fn measure(size: Size, quick: bool) -> Result<Figures> {
         at_work: size.at_work,
         threads,
         runners,
+        recovery,
     })
 }

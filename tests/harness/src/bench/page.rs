@@ -5,6 +5,7 @@
 use crate::floor::Floor;
 use crate::host::Host;
 use crate::load::{Burst, Cost, Memory};
+use crate::recovery::{Missed, Recovery};
 use crate::samples::{Samples, number};
 use crate::turns::Turns;
 
@@ -16,6 +17,12 @@ const POST_MAX: f64 = 2.0;
 const GATEWAY_MAX: f64 = 40.0;
 const RUNNER_MAX: f64 = 25.0;
 const KEEPER_MAX: f64 = 6.0;
+/// A killed runner goes on with what it held at most so many ms after its start.
+const ADOPTED_MAX: f64 = 1_000.0;
+/// A killed claude is resumed at most so many ms later.
+const RESUMED_MAX: f64 = 5_000.0;
+/// A long queue in one thread delays the others at most by so many ms.
+const DELAYED_MAX: f64 = 1_000.0;
 /// A cost is flat when the largest size costs at most so many times the smallest: as much as two
 /// runs of this at one size were seen to differ.
 const FLAT_MAX: f64 = 1.5;
@@ -33,6 +40,7 @@ pub(crate) struct Figures {
     pub(crate) at_work: usize,
     pub(crate) threads: Vec<Cost>,
     pub(crate) runners: Vec<Cost>,
+    pub(crate) recovery: Recovery,
 }
 
 /// One aim, and what was reached.
@@ -110,6 +118,13 @@ pub(crate) fn write(figures: &Figures) -> String {
             COSTS,
             figures.runners.iter().map(cost),
         ),
+        table(
+            "After faults",
+            "How soon things go on. In milliseconds.",
+            PERCENTILES,
+            recovery(&figures.recovery),
+        ),
+        missed_messages(&figures.recovery.missed),
     ];
     parts.concat()
 }
@@ -171,6 +186,27 @@ fn aims(figures: &Figures) -> Vec<Aim> {
         aim("keeper", largest(|it| it.keeper), KEEPER_MAX, "MB", size(idle.keeper, busy.keeper)),
         aim("cost by threads", growth(&figures.threads), FLAT_MAX, "×", grown(&figures.threads)),
         aim("cost by runners", growth(&figures.runners), FLAT_MAX, "×", grown(&figures.runners)),
+        aim(
+            "start of a killed runner → the answer that was ready, the slowest",
+            figures.recovery.adopted.most(),
+            ADOPTED_MAX,
+            "ms",
+            String::new(),
+        ),
+        aim(
+            "death of a claude → the next one, the slowest",
+            figures.recovery.resumed.most(),
+            RESUMED_MAX,
+            "ms",
+            String::new(),
+        ),
+        aim(
+            "delay of a thread by a long queue in another, the slowest",
+            figures.recovery.beside.most() - figures.recovery.alone.median(),
+            DELAYED_MAX,
+            "ms",
+            String::new(),
+        ),
     ]
 }
 
@@ -295,6 +331,28 @@ fn burst(burst: &Burst) -> String {
     )
 }
 
+fn recovery(recovery: &Recovery) -> Vec<String> {
+    let Recovery { adopted, resumed, alone, beside, queued, missed: _ } = recovery;
+    let behind = format!("the same with {queued} messages waiting in another thread");
+    [
+        ("start of a killed runner → post of the answer that was ready", adopted),
+        ("death of a claude → the next one's exec", resumed),
+        ("message → answer, with nothing else to do", alone),
+        (behind.as_str(), beside),
+    ]
+    .map(|(what, samples)| percentiles(what, samples))
+    .into()
+}
+
+fn missed_messages(missed: &Missed) -> String {
+    let Missed { messages, threads, seconds, refused, requests } = missed;
+    format!(
+        "{messages} messages that were written in {threads} threads while the gateway was away: the \
+         last one's answer was posted {seconds:.1} s after its start, inside Discord's limits \
+         ({requests} requests, {refused} refused with 429).\n"
+    )
+}
+
 fn memory(figures: &Figures) -> Vec<String> {
     let Figures { idle, busy, .. } = figures;
     let row = |what: &str, idle: f64, busy: f64| {
@@ -365,6 +423,13 @@ mod tests {
             at_work: 20,
             threads: vec![cost(10, 100, 4.0), cost(2_000, 140, 5.0)],
             runners: vec![cost(1, 10, 4.0), cost(200, 10, 9.0)],
+            recovery: Recovery {
+                adopted: samples(1_001),
+                resumed: samples(5_000),
+                alone: samples(200),
+                beside: samples(300),
+                ..Recovery::default()
+            },
         }
     }
 
@@ -378,6 +443,9 @@ mod tests {
         assert!(page.contains("| gateway | 39.0 MB | ≤ 40.0 MB | met |"), "{page}");
         assert!(page.contains("| cost by threads | 1.4 × | ≤ 1.5 × | met |"), "{page}");
         assert!(page.contains("| cost by runners | 2.2 × | ≤ 1.5 × | **missed** |"), "{page}");
+        assert!(page.contains("ready, the slowest | 1001.0 ms | ≤ 1000.0 ms | **missed** |"));
+        assert!(page.contains("next one, the slowest | 5000.0 ms | ≤ 5000.0 ms | met |"), "{page}");
+        assert!(page.contains("another, the slowest | 100.0 ms | ≤ 1000.0 ms | met |"), "{page}");
         assert!(page.contains("**10.0 answers per second**"), "{page}");
         assert!(!page.contains("quick run"), "{page}");
     }

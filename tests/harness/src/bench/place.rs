@@ -1,7 +1,7 @@
 //! The servers that are measured, between simulators in this very process, and what people do there.
 //!
-//! The services are the built ones, started as a person would start them; nothing is limited by the
-//! simulated Discord, whose limits are not ours to measure.
+//! The services are the built ones, started as a person would start them. The simulated Discord limits
+//! nothing, since its limits are not ours to measure, unless a part of the bench is about them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use crate::samples::now_ns;
 
 /// How long anything may take before the bench gives up; thousands of runs are waited for in parts.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// How often that is looked at which nothing tells of.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// How many runs the runner works on at once, unless a part of the bench says otherwise: four for
@@ -42,17 +42,24 @@ pub(crate) struct Scene {
     projects: Vec<String>,
     /// Whether the runner is started, which serves them all.
     with_runner: bool,
+    /// Whether requests are limited as Discord limits them.
+    limited: bool,
 }
 
 impl Scene {
     /// One project, and the runner.
     pub(crate) fn one_runner() -> Self {
-        Self { projects: vec!["app".to_owned()], with_runner: true }
+        Self { projects: vec!["app".to_owned()], with_runner: true, limited: false }
+    }
+
+    /// The same at a Discord with limits.
+    pub(crate) fn limited() -> Self {
+        Self { limited: true, ..Self::one_runner() }
     }
 
     /// Projects of runners that are simulated.
     pub(crate) fn simulated(projects: Vec<String>) -> Self {
-        Self { projects, with_runner: false }
+        Self { projects, with_runner: false, limited: false }
     }
 }
 
@@ -82,7 +89,7 @@ impl Place {
         let temp = temp.context("no temporary folder")?;
         let folder = Folder::make(temp.path())?;
         project::repository(&folder.project())?;
-        let options = discord_sim::Options { rate_limits: false, ..Default::default() };
+        let options = discord_sim::Options { rate_limits: scene.limited, ..Default::default() };
         let sim = discord_sim::Sim::start(options).await?;
         sim.write_ca(&folder.ca_file()).context("cannot write the certificate")?;
         let channels: Vec<ChannelId> =
@@ -230,18 +237,37 @@ impl Place {
     ///
     /// When they do not come.
     pub(crate) async fn until_waiting(&mut self, count: usize) -> Result<()> {
+        self.until_noted("wait", count).await.map(drop)
+    }
+
+    /// Waits until something was noted so often since the ledger was last read; gives the last one.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    pub(crate) async fn until_noted(&mut self, event: &str, count: usize) -> Result<Noted> {
         let end = Instant::now() + PATIENCE;
-        let mut waiting = 0;
-        while waiting < count {
-            waiting += self.noted()?.iter().filter(|noted| noted.event == "wait").count();
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            seen.extend(self.noted()?.into_iter().filter(|noted| noted.event == event));
             ensure!(
                 Instant::now() < end,
-                "{waiting} of {count} claudes are at work\n{}",
+                "{} of {count} times {event}\n{}",
+                seen.len(),
                 self.stack.tails()
             );
             sleep(LOOK_EVERY * 10).await;
         }
-        Ok(())
+        seen.pop().context("nothing was waited for")
+    }
+
+    /// Lets those go on whom a gate holds.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub(crate) fn open_gate(&self, gate: &str) -> Result<()> {
+        std::fs::write(self.folder.gates().join(gate), "").context("cannot open a gate")
     }
 
     /// What every claude-sim noted since the last time; a line that is being written is left for the
@@ -269,7 +295,7 @@ impl Place {
 }
 
 /// How many posts of the bot a thread has.
-fn posts(view: &View<'_>, thread: ChannelId) -> usize {
+pub(crate) fn posts(view: &View<'_>, thread: ChannelId) -> usize {
     view.guild.messages(thread).filter(|message| message.author == BOT_ID).count()
 }
 

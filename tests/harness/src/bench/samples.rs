@@ -2,6 +2,8 @@
 //!
 //! Also the clock that they are taken by, which claude-sim's ledger has as well.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds since the machine started: comparable between processes.
@@ -22,8 +24,8 @@ pub(crate) struct Samples(Vec<f64>);
 impl Samples {
     /// Takes one more, from one moment to another.
     pub(crate) fn between(&mut self, from_ns: i64, to_ns: i64) {
-        let nanoseconds = u32::try_from((to_ns - from_ns).max(0)).unwrap_or(u32::MAX);
-        self.0.push(f64::from(nanoseconds) / 1e6);
+        let nanoseconds = u64::try_from(to_ns - from_ns).unwrap_or(0);
+        self.0.push(Duration::from_nanos(nanoseconds).as_secs_f64() * 1e3);
     }
 
     /// Takes one more, from a moment until now.
@@ -47,6 +49,11 @@ impl Samples {
         sorted.sort_by(f64::total_cmp);
         let rank = (sorted.len() * percent).div_ceil(100).max(1);
         sorted.get(rank - 1).copied().unwrap_or_default()
+    }
+
+    /// The largest.
+    pub(crate) fn most(&self) -> f64 {
+        self.percentile(100)
     }
 
     /// The one in the middle.
@@ -73,5 +80,7 @@ mod tests {
         let mut samples = Samples::default();
         samples.between(1_000_000, 3_500_000);
         assert_eq!(samples.median().to_string(), "2.5");
+        samples.between(0, 60_000_000_000);
+        assert_eq!(samples.percentile(100).to_string(), "60000");
     }
 }
