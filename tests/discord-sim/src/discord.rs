@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::ApiError;
-use crate::guild::threads::ThreadChange;
+use crate::guild::threads::{NewThread, ThreadChange};
 use crate::guild::{BOT_ID, Guild};
 use crate::hub::{Hub, RouteCounts, View};
 use crate::ids::{ChannelId, GuildId, MessageId, RoleId, UserId};
@@ -179,6 +179,36 @@ impl Discord {
         draft: Draft,
     ) -> Result<MessageId, ApiError> {
         self.hub.act(|guild| guild.post(user, channel, draft))
+    }
+
+    /// Writes a message as the webhook of this name, which is made now unless it is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Discord::say`].
+    pub fn webhook_says(
+        &self,
+        channel: ChannelId,
+        webhook: &str,
+        text: &str,
+    ) -> Result<MessageId, ApiError> {
+        let draft = Draft { content: text.to_owned(), ..Draft::default() };
+        self.hub.act(|guild| guild.post_by_webhook(webhook, channel, draft))
+    }
+
+    /// Starts a thread from a message.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::UnknownMessage`], or why no thread can be started from it.
+    pub fn start_thread(
+        &self,
+        message: MessageId,
+        by: UserId,
+        name: &str,
+    ) -> Result<ChannelId, ApiError> {
+        let new = NewThread { name: name.to_owned(), auto_archive_minutes: None };
+        self.with(message, |guild, channel| guild.thread_from_message(by, channel, message, &new))
     }
 
     /// Changes the text of a message, as its author.

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use crate::guild::membership::Membership;
 use crate::guild::{BOT_ID, Guild, Typing};
 use crate::ids::{ChannelId, MessageId, UserId};
 use crate::model::{Channel, Interaction, Message, Role, User};
@@ -156,6 +157,26 @@ impl Event {
         // A bot hears of itself without the intent.
         let intent = if user == BOT_ID { intents::GUILDS } else { intents::MEMBERS };
         Some(Self::plain("GUILD_MEMBER_UPDATE", intent, data))
+    }
+
+    /// The guild came, or came back, with all that is in it.
+    pub(crate) fn guild_create(guild: &Guild) -> Self {
+        Self::plain("GUILD_CREATE", intents::GUILDS, wire::guild_create(guild))
+    }
+
+    /// The guild went: `unavailable` says that it is an outage, and is not there when the bot was
+    /// removed.
+    pub(crate) fn guild_delete(guild: &Guild) -> Self {
+        let mut data = json!({ "id": guild.id() });
+        if guild.membership() == Membership::Outage {
+            data["unavailable"] = json!(true);
+        }
+        Self::plain("GUILD_DELETE", intents::GUILDS, data)
+    }
+
+    /// Whether a session is told of it while the guild stands like this.
+    pub(crate) fn is_told(&self, membership: Membership) -> bool {
+        membership == Membership::Member || self.name == "GUILD_DELETE"
     }
 
     /// A new role.

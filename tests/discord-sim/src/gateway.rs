@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::intents;
 use crate::guild::BOT_ID;
+use crate::guild::membership::Membership;
 use crate::hub::Hub;
 use crate::options::Options;
 use crate::sessions::{Order, Resume, Work};
@@ -237,10 +238,17 @@ impl Conversation {
         let session = self.hub.note(|inner| {
             let id = inner.sessions.identify(number, wanted, inner.guild.now_ms);
             let bot = inner.guild.user(BOT_ID).map(wire::user);
+            let membership = inner.guild.membership();
+            let guilds = match membership {
+                Membership::Member | Membership::Outage => {
+                    json!([{ "id": inner.guild.id(), "unavailable": true }])
+                }
+                Membership::Removed => json!([]),
+            };
             let ready = json!({
                 "v": 10,
                 "user": bot,
-                "guilds": [{ "id": inner.guild.id(), "unavailable": true }],
+                "guilds": guilds,
                 "session_id": id,
                 "resume_gateway_url": url,
                 "session_type": "normal",
@@ -248,7 +256,7 @@ impl Conversation {
                 "application": { "id": BOT_ID, "flags": application_flags(options) },
             });
             inner.sessions.push(&id, "READY", &ready);
-            if wanted & intents::GUILDS != 0 {
+            if wanted & intents::GUILDS != 0 && membership == Membership::Member {
                 inner.sessions.push(&id, "GUILD_CREATE", &wire::guild_create(&inner.guild));
             }
             id

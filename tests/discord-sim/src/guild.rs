@@ -5,7 +5,9 @@
 //! is no socket, no clock and no lock. What a person or the bot is *permitted* is asked by whoever
 //! calls (`require`); what is *possible* (lengths, archived threads, nonces) is decided here.
 
+mod hooks;
 pub(crate) mod interactions;
+pub(crate) mod membership;
 pub(crate) mod messages;
 mod people;
 mod reactions;
@@ -17,6 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use self::membership::Membership;
 use crate::clock::millis;
 use crate::error::ApiError;
 use crate::events::Event;
@@ -67,6 +70,10 @@ pub struct Guild {
     private: BTreeMap<MessageId, Private>,
     #[serde(default)]
     interactions: BTreeMap<InteractionId, Interaction>,
+    #[serde(default)]
+    webhooks: BTreeMap<String, UserId>,
+    #[serde(default)]
+    membership: Membership,
     #[serde(skip)]
     pub(crate) files: BTreeMap<AttachmentId, Bytes>,
     #[serde(skip)]
@@ -111,6 +118,8 @@ impl Guild {
             messages: BTreeMap::new(),
             private: BTreeMap::new(),
             interactions: BTreeMap::new(),
+            webhooks: BTreeMap::new(),
+            membership: Membership::Member,
             files: BTreeMap::new(),
             homes: HashMap::new(),
             nonces: HashMap::new(),
@@ -282,6 +291,9 @@ impl Guild {
         needed: Permissions,
     ) -> Result<(), ApiError> {
         let has = self.permissions(user, channel)?;
+        if user == BOT_ID && self.membership == Membership::Removed {
+            return Err(ApiError::MissingAccess);
+        }
         if !has.contains(Permissions::VIEW_CHANNEL) {
             return Err(ApiError::MissingAccess);
         }

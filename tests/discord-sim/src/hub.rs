@@ -145,7 +145,9 @@ impl Hub {
         self.note(|inner| {
             let result = change(&mut inner.guild, &mut inner.limits);
             for event in std::mem::take(&mut inner.guild.events) {
-                inner.sessions.publish(&event);
+                if event.is_told(inner.guild.membership()) {
+                    inner.sessions.publish(&event);
+                }
             }
             inner.guild_version += 1;
             result

@@ -59,6 +59,7 @@ pub use crate::discord::{Discord, WaitError};
 pub use crate::error::ApiError;
 pub use crate::faults::{FaultKind, FaultRule};
 pub use crate::form::{BOT_CONTENT_MAX, PERSON_CONTENT_MAX};
+pub use crate::guild::membership::Membership;
 pub use crate::guild::messages::Cursor;
 pub use crate::guild::threads::{NewThread, ThreadChange};
 pub use crate::guild::{BOT_ID, Guild, Typing};

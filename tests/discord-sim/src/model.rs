@@ -222,6 +222,9 @@ pub struct Message {
     /// The interaction that it answers.
     #[serde(default)]
     pub interaction: Option<InteractionId>,
+    /// The name of the webhook that wrote it, whose number is the author's.
+    #[serde(default)]
+    pub webhook: Option<String>,
 }
 
 impl Message {

@@ -76,6 +76,11 @@ impl Route {
         Self { method: method.to_owned(), path: path.to_owned(), template }
     }
 
+    /// Whether it is about something in a guild.
+    pub(crate) fn is_of_guild(&self) -> bool {
+        ["/channels/", "/guilds/"].iter().any(|it| self.template.starts_with(it))
+    }
+
     /// Whether it goes by an interaction's token, and not by the bot's.
     pub(crate) fn is_of_interaction(&self) -> bool {
         has_token(&self.template) && self.template.contains("/{token}")

@@ -55,7 +55,7 @@ fn act(guild: &Guild, asked: &Interaction) -> String {
 }
 
 fn line(guild: &Guild, message: &Message) -> String {
-    let author = guild.user(message.author).map_or("nobody", |it| it.name.as_str());
+    let author = guild.author_of(message);
     let mut text = format!("  {} {author}", message.id);
     if !message.kind.is_written() {
         let _ = write!(text, " [system {}]", message.kind.0);

@@ -193,6 +193,11 @@ fn message_alone(guild: &Guild, message: &Message) -> Value {
         "type": message.kind,
         "flags": message.flags,
     });
+    if let Some(name) = &message.webhook {
+        // Only these three are promised; that `bot` is often there as well is not.
+        object["author"] = json!({ "id": message.author, "username": name, "avatar": null });
+        object["webhook_id"] = json!(message.author);
+    }
     if let Some(nonce) = &message.nonce {
         object["nonce"] = json!(nonce);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Discord;
 use crate::faults::FaultRule;
+use crate::guild::membership::Membership;
 use crate::hub::{Inner, Outage};
 use crate::sessions::{Order, Slip};
 
@@ -109,6 +110,12 @@ impl Discord {
     /// Whether the token is good.
     pub fn token_is_good(&self) -> bool {
         self.hub.look(|inner| inner.token_is_good)
+    }
+
+    /// Takes the bot out of the guild, or invites it again, or lets the guild have an outage. People
+    /// can write all the time.
+    pub fn stands(&self, membership: Membership) {
+        self.hub.act(|guild| guild.stands(membership));
     }
 
     /// Moves the simulator's clock forward: nonces, limits, sessions, interactions and ids follow

@@ -115,6 +115,7 @@ impl Guild {
             before: Vec::new(),
             deleted_ms: None,
             interaction: None,
+            webhook: None,
         }
     }
 

@@ -79,7 +79,7 @@ fn message(guild: &Guild, message: &Message, viewer: Option<UserId>) -> Value {
     let last_use = uses.rev().find(|it| Some(it.user) == viewer);
     json!({
         "id": message.id,
-        "author": name(message.author),
+        "author": guild.author_of(message),
         "author_id": message.author,
         "bot": message.is_bot,
         "system": !message.kind.is_written(),
@@ -112,7 +112,7 @@ fn excerpt(guild: &Guild, id: MessageId) -> Option<String> {
         // Whoever looks may not be the one who sees that.
         return Some("a message for one person".to_owned());
     }
-    let author = guild.user(message.author).map_or("nobody", |it| it.name.as_str());
+    let author = guild.author_of(message);
     let words: String = message.content.chars().take(EXCERPT).collect();
     Some(format!("{author}: {words}"))
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::error::ApiError;
 use crate::faults::FaultKind;
+use crate::guild::membership::Membership;
 use crate::hub::{Hub, Outage};
 use crate::limits::{Scope, Standing, Verdict};
 use crate::net::Cut;
@@ -31,9 +32,11 @@ pub(super) async fn gate(
     let route = Route::of(request.method().as_str(), in_api.unwrap_or(path));
     let now_ms = hub.clock.now_ms();
     let (outage, fault) = hub.note(|inner| {
+        let gone = inner.guild.membership() == Membership::Outage && route.is_of_guild();
         *inner.requests.entry(route.name()).or_default() += 1;
         let early = inner.limits.too_early(&route, now_ms);
-        (inner.outage, early.map_or_else(|| inner.faults.take(&route).map(Ok), |it| Some(Err(it))))
+        let outage = if gone { Outage::Unavailable } else { inner.outage };
+        (outage, early.map_or_else(|| inner.faults.take(&route).map(Ok), |it| Some(Err(it))))
     });
     match outage {
         Outage::None => {}

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::gateway::application_flags;
+use crate::guild::membership::Membership;
 use crate::guild::{BOT_ID, Guild};
 use crate::hub::Hub;
 use crate::ids::{GuildId, UserId};
@@ -54,6 +55,9 @@ fn find_user(hub: &Hub, id: UserId, show: fn(&User) -> Value) -> Result<Value, A
 pub(super) async fn my_guilds(State(hub): State<Arc<Hub>>) -> Json<Value> {
     Json(hub.look(|inner| {
         let guild = &inner.guild;
+        if guild.membership() == Membership::Removed {
+            return json!([]);
+        }
         let all = guild.guild_permissions(BOT_ID).unwrap_or_default();
         json!([{
             "id": guild.id(),
@@ -82,10 +86,10 @@ pub(super) async fn application(State(hub): State<Arc<Hub>>) -> Answer {
     })))
 }
 
-/// Reads the guild, if it is ours.
+/// Reads the guild, if the bot is in it.
 fn in_guild(hub: &Hub, id: GuildId, show: impl FnOnce(&Guild) -> Value) -> Answer {
     hub.look(|inner| {
-        if inner.guild.id() == id {
+        if inner.guild.id() == id && inner.guild.membership() != Membership::Removed {
             Ok(Json(show(&inner.guild)))
         } else {
             Err(ApiError::UnknownGuild)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use discord_sim::{BOT_ID, Options};
+use discord_sim::{BOT_ID, Membership, Options};
 use serde_json::json;
 
 use crate::support::{DEADLINE, INTENTS, INTERACTION_WINDOW, Place, Socket};
@@ -262,4 +262,73 @@ async fn a_client_without_heartbeats_is_closed_and_acknowledgements_can_be_withh
     socket.say(json!({ "op": 1, "d": null })).await;
     assert_eq!(socket.closed().await, Some(4009), "and no op 11 came before");
     assert_eq!(place.discord.gateway().heartbeats, 1);
+}
+
+#[tokio::test]
+async fn a_bot_that_is_removed_hears_and_sees_nothing_until_it_is_invited() {
+    let place = Place::new().await;
+    let thread = place.thread().await;
+    let (mut socket, _) = Socket::ready(&place.sim, INTENTS).await;
+    socket.dispatch("GUILD_CREATE").await;
+    let (discord, alice) = (&place.discord, place.alice);
+    discord.give_role(BOT_ID, discord.role("bots")).unwrap();
+    discord.stands(Membership::Removed);
+    let gone = socket.dispatch("GUILD_DELETE").await;
+    assert_eq!(gone, json!({ "id": discord.guild_id().to_string() }));
+    let missed = discord.say(place.general, alice, "anybody?").unwrap();
+    let messages = format!("/channels/{}/messages", place.general);
+    for path in [&messages, &format!("/channels/{thread}")] {
+        assert_eq!(place.bot.get(path).await.code(), 50_001, "{path}");
+    }
+    let post = place.bot.post(&messages, json!({ "content": "here" })).await;
+    assert_eq!(post.code(), 50_001);
+    assert_eq!(place.bot.get(&format!("/guilds/{}", discord.guild_id())).await.code(), 10_004);
+    assert_eq!(place.bot.get("/users/@me/guilds").await.body, json!([]));
+    let (_, ready) = Socket::ready(&place.sim, INTENTS).await;
+    assert_eq!(ready["guilds"], json!([]), "another session is told of no guild");
+    discord.stands(Membership::Member);
+    let back = socket.hear().await;
+    assert_eq!(back["t"], "GUILD_CREATE", "nothing of the time between is told");
+    assert_eq!(back["d"]["threads"][0]["id"], thread.to_string());
+    let bot = discord.view(|it| it.guild.user(BOT_ID).unwrap().clone());
+    assert!(bot.roles.is_empty(), "it is a new member: {bot:?}");
+    assert_eq!(place.bot.get(&messages).await.body[0]["id"], missed.to_string());
+}
+
+#[tokio::test]
+async fn a_guild_in_an_outage_is_away_and_says_so() {
+    let place = Place::new().await;
+    let (mut socket, _) = Socket::ready(&place.sim, INTENTS).await;
+    let discord = &place.discord;
+    discord.stands(Membership::Outage);
+    discord.stands(Membership::Outage);
+    assert_eq!(socket.dispatch("GUILD_DELETE").await["unavailable"], true);
+    let path = format!("/channels/{}", place.general);
+    assert_eq!(place.bot.get(&path).await.status, 503);
+    assert_eq!(place.bot.get("/users/@me").await.status, 200, "that is of no guild");
+    let (mut late, ready) = Socket::ready(&place.sim, INTENTS).await;
+    assert_eq!(ready["guilds"][0]["unavailable"], true);
+    discord.stands(Membership::Member);
+    assert_eq!(socket.hear().await["t"], "GUILD_CREATE");
+    assert_eq!(late.hear().await["t"], "GUILD_CREATE", "not before it is over");
+    assert_eq!(place.bot.get(&path).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_a_webhook_writes_names_no_member() {
+    let place = Place::new().await;
+    let (mut socket, _) = Socket::ready(&place.sim, INTENTS).await;
+    let said = place.discord.webhook_says(place.general, "builds", "it is red").unwrap();
+    let heard = socket.dispatch("MESSAGE_CREATE").await;
+    assert_eq!((&heard["id"], &heard["content"]), (&json!(said.to_string()), &json!("it is red")));
+    assert_eq!(heard["webhook_id"], heard["author"]["id"]);
+    assert_eq!(heard["author"]["username"], "builds");
+    assert_eq!((heard.get("member"), heard["author"].get("bot")), (None, None));
+    let member = format!("/guilds/{}/members/{}", place.discord.guild_id(), "7");
+    assert_eq!(place.bot.get(&member).await.code(), 10_007);
+    let again = place.discord.webhook_says(place.general, "builds", "it is green").unwrap();
+    let by = |id| place.discord.message(id).unwrap().author;
+    assert_eq!(by(said), by(again));
+    let thread = place.discord.start_thread(said, place.alice, "why?").unwrap();
+    assert_eq!(socket.dispatch("THREAD_CREATE").await["id"], thread.to_string());
 }
