@@ -32,6 +32,9 @@ use crate::world::{PATIENCE, World};
 /// The name of the second runner, and of its log.
 pub const COLLEAGUE: &str = "build-2";
 
+/// `AckWait` where times are scaled.
+pub const SCALED_ACK_WAIT: Duration = Duration::from_secs(6);
+
 /// The times of tests: a twelfth of those of the protocol, and enough for a busy machine to renew
 /// in.
 const TIMES: [(&str, &str); 5] = [

@@ -66,7 +66,7 @@ mod world;
 
 pub use anthropic_sim::{self, Sim as Anthropic};
 pub use builder::{Builder, Claude, Content, People};
-pub use colleague::{COLLEAGUE, Colleague};
+pub use colleague::{COLLEAGUE, Colleague, SCALED_ACK_WAIT};
 pub use discord_sim::{self, Discord};
 pub use disk::Disk;
 pub use folder::Folder;

@@ -1,12 +1,13 @@
 //! Faults of the bus: what it forgets, what it tells twice, and what an operator takes away by hand.
 //!
-//! A server that is away for longer than `AckWait` (60 s) delivers again what is at work. Here that is
-//! shown with a consumer whose state is lost: what a runner hears is the same.
+//! A server that was away for longer than `AckWait` may deliver again what is at work. Where a story
+//! needs that it does, its consumer's state is lost: what a runner hears is the same.
 
 use std::fs;
+use std::time::Instant;
 
 use anyhow::Result;
-use harness::{Part, World, copy_folder};
+use harness::{Part, SCALED_ACK_WAIT, World, copy_folder};
 use serde_json::{Value, json};
 
 use crate::scene::{claudes_for_the_answer, in_the_middle};
@@ -192,6 +193,48 @@ async fn a_bus_that_is_put_back_to_before_a_run_costs_no_answer() -> Result<()> 
     assert_eq!(claudes_for_the_answer(&world, question).await?, 2, "one for each question");
     assert_eq!(before.said_in_thread()?, ["before"]);
     Ok(())
+}
+
+/// Takes NATS away, and does something, until `AckWait` is over twice for all that is at work.
+async fn away_for_longer_than_ack_wait(
+    world: &World,
+    meanwhile: impl AsyncFnOnce() -> Result<()>,
+) -> Result<()> {
+    world.kill_nats().await?;
+    let since = Instant::now();
+    meanwhile().await?;
+    world.until("the end of AckWait", || SCALED_ACK_WAIT * 2 < since.elapsed()).await?;
+    world.start_nats().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_while_the_bus_is_away_for_longer_than_ack_wait_is_answered_once()
+-> Result<()> {
+    let world = World::builder().scaled().start().await?;
+    let question = in_the_middle(&world).await?;
+    away_for_longer_than_ack_wait(&world, async || {
+        world.release("go")?;
+        world.notes("the result", |ledger| ledger.count("result") == 1).await
+    })
+    .await?;
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
+    world.stream_is("WORK", |state| messages(state) == 0).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_outlasts_a_bus_away_for_longer_than_ack_wait_is_answered_once() -> Result<()> {
+    let world = World::builder().scaled().start().await?;
+    let question = in_the_middle(&world).await?;
+    let queued = world.say("[[say the queued]]")?;
+    queued.is_seen().await?;
+    away_for_longer_than_ack_wait(&world, async || Ok(())).await?;
+    // The bus works again, and what waited beside the run was begun.
+    let late = world.say("[[say the late]]")?;
+    assert_eq!(late.answer().await?, "the late");
+    assert_eq!(queued.answer().await?, "the queued");
+    world.release("go")?;
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 3, "one for each question");
+    world.stream_is("WORK", |state| messages(state) == 0).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
