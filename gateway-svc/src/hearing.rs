@@ -7,6 +7,7 @@
 
 mod behind;
 mod catch_up;
+mod guilds;
 mod late;
 
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ use tracing::{Instrument, Span};
 use crate::config::CatchUp;
 use crate::crash;
 use crate::discord::{Discord, Event, is_discords};
-use crate::intake::{Heard, TEXT_FILE_MAX, Verdict, judge, prompt};
+use crate::intake::{Heard, TEXT_FILE_MAX, Verdict, Writer, judge, prompt};
 use crate::missed::{LATE_ORDER, is_late};
 use crate::orders::Orders;
 use crate::render;
@@ -58,6 +59,7 @@ pub(crate) struct Hearing {
     /// The mapped channel of each place that was asked about: a hint that saves a question.
     parents: HashMap<ChannelId, Option<ChannelId>>,
     behind: behind::Behind,
+    guilds: guilds::Guilds,
 }
 
 /// How a message came to us.
@@ -104,6 +106,7 @@ impl Hearing {
             late: late::Late::default(),
             parents: HashMap::new(),
             behind: behind::Behind::default(),
+            guilds: guilds::Guilds::default(),
         }
     }
 
@@ -133,6 +136,8 @@ impl Hearing {
                         self.late.look_again();
                     }
                     Some(Event::Reacted(reacted)) => self.orders.reacted(&reacted).await,
+                    Some(Event::GuildGone { guild, is_outage }) => self.guild_gone(guild, is_outage),
+                    Some(Event::GuildHere(guild)) => self.guild_here(guild).await,
                     None => return self.stop_listening().await,
                 },
                 _ = timer.tick() => self.catch_up().await,
@@ -256,6 +261,8 @@ impl Hearing {
     ) -> anyhow::Result<Vec<schemas::ids::RoleId>> {
         match &heard.roles {
             Some(roles) => Ok(roles.clone()),
+            // A webhook is no member, and whatever its roles were, it starts nothing.
+            None if heard.by != Writer::Person => Ok(Vec::new()),
             // A message that was read over REST does not bring its author's roles.
             None if project.allow.asks_for_roles() => self
                 .discord

@@ -53,6 +53,15 @@ pub(crate) enum Event {
     Pressed(Box<Pressed>),
     /// A reaction was put under a message.
     Reacted(Reacted),
+    /// A server is gone.
+    GuildGone {
+        /// Its id.
+        guild: u64,
+        /// Whether Discord has an outage; else the bot was removed from it.
+        is_outage: bool,
+    },
+    /// A server is there, with this id: after READY, after an outage, or since the bot was invited.
+    GuildHere(u64),
 }
 
 /// The press of a button of ours.
@@ -239,6 +248,13 @@ fn event(event: &discord::Event) -> Option<Result<Event>> {
     }
     if let discord::Event::MessageDelete(deleted) = event {
         return Some(deleted_event(deleted.message_id));
+    }
+    if let discord::Event::GuildDelete(gone) = event {
+        let (guild, is_outage) = (gone.guild.id.get(), gone.guild.unavailable);
+        return Some(Ok(Event::GuildGone { guild, is_outage }));
+    }
+    if let discord::Event::GuildCreate(here) = event {
+        return Some(Ok(Event::GuildHere(here.guild.id.get())));
     }
     if let discord::Event::ReactionAdd(added) = event {
         return reacted(&added.reaction).map(|reacted| reacted.map(Event::Reacted));

@@ -30,6 +30,7 @@ mod points;
 mod posting;
 mod queue;
 mod refused;
+mod removed;
 mod replay;
 mod restarts;
 mod same_events;

@@ -203,6 +203,8 @@ async fn what_no_person_wrote_starts_nothing() -> Result<()> {
         }
         let said = discord.say(place, other, "[[say the bot's]]");
         said.map_err(|error| anyhow!("{error:?}"))?;
+        let said = discord.webhook_says(place, "builds", "[[say the webhook's]]");
+        said.map_err(|error| anyhow!("{error:?}"))?;
     }
     // Also when it is read and not heard.
     discord.invalidate_sessions();
@@ -210,7 +212,9 @@ async fn what_no_person_wrote_starts_nothing() -> Result<()> {
     identified(&world, 2).await?;
     let last = first.follow_up("[[say last]]").await?;
     assert_eq!(last.answer().await?, "last");
-    assert_eq!(world.ledger().prompts(), ["[[say first]]", "[[say last]]"]);
+    assert_eq!(world.say("[[say another]]")?.answer().await?, "another");
+    let prompts = ["[[say first]]", "[[say last]]", "[[say another]]"];
+    assert_eq!(world.ledger().prompts(), prompts, "the questions alone");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Result, anyhow};
-use harness::discord_sim::{FaultKind, FaultRule, MessageKind};
+use harness::discord_sim::{FaultKind, FaultRule, View};
 use harness::{People, World};
 
 use crate::scene::{in_the_middle, is_answered_once};
@@ -108,24 +108,34 @@ async fn an_error_of_the_api_costs_neither_the_session_nor_a_second_run() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_discord_itself_says_is_no_question() -> Result<()> {
-    let world = World::start().await?;
+async fn a_webhook_starts_nothing_and_a_person_may_ask_under_what_it_wrote() -> Result<()> {
+    let world = World::builder().people(People::Role("dev".into())).start().await?;
+    let discord = world.discord();
+    let alice = discord.user_with_roles("alice", &["dev"]);
+    let says = |place, text: &str| {
+        let said = discord.webhook_says(place, "builds", text);
+        said.map_err(|error| anyhow!("Discord refuses the webhook: {error:?}"))
+    };
+    let members = || discord.requests_of("GET /guilds/{id}/members/{id}");
+    let before = members();
+    let alarm = says(world.channel(), "[[say the alarm's]]")?;
     let question = world.say("[[say the answer]]")?;
     assert_eq!(question.answer().await?, "the answer");
-    let discord = world.discord();
-    let alice = discord.user("alice");
-    for (place, kind) in [
-        (question.thread(), MessageKind::RENAMED),
-        (question.thread(), MessageKind::PINNED),
-        (world.channel(), MessageKind::JOINED),
-    ] {
-        let said = discord.system_message(place, alice, kind);
-        said.map_err(|error| anyhow!("Discord says nothing: {error:?}"))?;
-    }
+    says(question.thread(), "[[say the thread's]]")?;
+    let under = discord.start_thread(alarm, alice, "why?");
+    let under = under.map_err(|error| anyhow!("no thread: {error:?}"))?;
+    says(under, "[[say the other's]]")?;
+    let asked = discord.say(under, alice, "[[say because]]");
+    asked.map_err(|error| anyhow!("Discord refuses the message: {error:?}"))?;
+    let answered = |view: &View<'_>| {
+        view.guild.messages(under).any(|it| it.content == "because").then_some(())
+    };
+    world.sees("an answer under the webhook's message", answered).await?;
     let next = question.follow_up("[[say the next]]").await?;
     assert_eq!(next.answer().await?, "the next");
-    assert_eq!(world.say("[[say another]]")?.answer().await?, "another");
-    assert_eq!(world.ledger().prompts().len(), 3, "the questions alone");
+    let prompts = ["[[say the answer]]", "[[say because]]", "[[say the next]]"];
+    assert_eq!(world.ledger().prompts(), prompts, "what people asked alone");
+    assert_eq!(members(), before, "a webhook has no roles");
     Ok(())
 }
 
