@@ -133,7 +133,7 @@ pub(crate) async fn run(
                 continue;
             }
             () = host.candidates.ripened(), if !is_draining => continue,
-            () = draining::is_over(&host.config.state_dir), if is_draining => continue,
+            () = draining::is_over(&host.watcher, &host.config.state_dir), if is_draining => continue,
         };
         let Came { from, fetched } = came;
         match fetched {
