@@ -38,6 +38,9 @@ pub(crate) struct Asked {
     pub(crate) thread: Option<String>,
     /// The bot's marks under it.
     pub(crate) marks: Vec<String>,
+    /// Discord told nobody of it: it was found by reading, and may be answered after later ones.
+    #[serde(default)]
+    pub(crate) unsent: bool,
 }
 
 /// One line of the ledger.
@@ -141,6 +144,8 @@ pub(crate) fn violations(plan: &Plan, seen: &Observed) -> Vec<Violation> {
         match place {
             None if times == 1 => found.push(Violation::Elsewhere(n)),
             None => {}
+            // Who was not told of it cannot keep its place.
+            Some(_) if asked.unsent => {}
             Some((thread, place)) => match last.get(thread) {
                 Some((before, earlier)) if place < *before => {
                     found.push(Violation::OutOfOrder(n, *earlier));
@@ -210,7 +215,7 @@ mod tests {
 
     fn asked(thread: &str, marks: &[&str]) -> Asked {
         let marks = marks.iter().map(|&mark| mark.to_owned()).collect();
-        Asked { thread: Some(thread.to_owned()), marks }
+        Asked { thread: Some(thread.to_owned()), marks, unsent: false }
     }
 
     fn all_well() -> Observed {
@@ -269,6 +274,16 @@ mod tests {
 
     #[test]
     fn another_order_is_found() {
+        assert_eq!(found(|seen| posts(seen).reverse()), [Violation::OutOfOrder(2, 1)]);
+    }
+
+    #[test]
+    fn what_discord_told_nobody_may_be_answered_late() {
+        let late = |seen: &mut Observed, unsent| {
+            posts(seen).reverse();
+            seen.asked.get_mut(&unsent).unwrap().unsent = true;
+        };
+        assert_eq!(found(|seen| late(seen, 1)), []);
         assert_eq!(found(|seen| posts(seen).reverse()), [Violation::OutOfOrder(2, 1)]);
     }
 

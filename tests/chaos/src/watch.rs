@@ -30,6 +30,7 @@ pub(crate) async fn observe(fleet: &Fleet, asked: &BTreeMap<u32, MessageId>) -> 
     let bot = discord.bot();
     let mut seen = Observed { left: left(fleet).await?, ..Observed::default() };
     let channels = PROJECTS.map(|name| discord.channel(name));
+    let unsent = discord.unsent();
     for (number, message) in asked {
         let channel = discord.message(*message).map(|message| message.channel);
         let thread = discord.thread_of(*message).or(channel);
@@ -39,7 +40,8 @@ pub(crate) async fn observe(fleet: &Fleet, asked: &BTreeMap<u32, MessageId>) -> 
             seen.threads.entry(place.to_string()).or_insert(posts);
         }
         let thread = thread.map(|thread| thread.to_string());
-        seen.asked.insert(*number, Asked { thread, marks: marks(fleet, *message) });
+        let unsent = unsent.contains(&message.to_string());
+        seen.asked.insert(*number, Asked { thread, marks: marks(fleet, *message), unsent });
     }
     let ledger = Ledger::read(&fleet.folder().ledger());
     seen.did = ledger

@@ -114,6 +114,8 @@ pub(crate) struct Sessions {
     connections: u64,
     slips: Vec<SlipRule>,
     late: Vec<Event>,
+    /// Of what was never sent: the ids that it was about.
+    unsent: Vec<String>,
     counts: GatewayCounts,
     /// When the current day of IDENTIFYs ends, and how many there were in it.
     starts: (u64, u64),
@@ -130,6 +132,7 @@ impl Default for Sessions {
             connections: 0,
             slips: Vec::new(),
             late: Vec::new(),
+            unsent: Vec::new(),
             counts: GatewayCounts::default(),
             starts: (0, 0),
             open: true,
@@ -224,7 +227,11 @@ impl Sessions {
             return;
         }
         match self.slip_of(event.name) {
-            Some(Slip::Drop) => return,
+            Some(Slip::Drop) => {
+                let id = event.data["id"].as_str().filter(|_| self.unsent.len() < SLIPS_MAX);
+                self.unsent.extend(id.map(str::to_owned));
+                return;
+            }
             Some(Slip::Late) if self.late.len() < SLIPS_MAX => {
                 self.late.push(event.clone());
                 return;
@@ -236,6 +243,11 @@ impl Sessions {
         for late in std::mem::take(&mut self.late) {
             self.send(&late);
         }
+    }
+
+    /// The ids of what no session was ever sent, oldest first.
+    pub(crate) fn unsent(&self) -> &[String] {
+        &self.unsent
     }
 
     fn send(&mut self, event: &Event) {

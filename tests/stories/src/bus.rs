@@ -45,6 +45,32 @@ async fn a_consumer_that_was_deleted_is_named_and_its_return_is_enough() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_whose_settings_were_changed_is_named_and_put_right() -> Result<()> {
+    let world = World::start().await?;
+    let running = in_the_middle(&world).await?;
+    world.stop_runner().await?;
+    let queued = world.say("[[say the queued]]")?;
+    world.stream_is("WORK", |state| messages(state) == 2).await?;
+    let info = world.jetstream(&format!("CONSUMER.INFO.{CONSUMER}"), &Value::Null).await?;
+    let mut config = info["config"].clone();
+    config["max_deliver"] = json!(3);
+    let changed = json!({ "stream_name": "WORK", "config": config, "action": "update" });
+    world.jetstream(&format!("CONSUMER.DURABLE.CREATE.{CONSUMER}"), &changed).await?;
+    let doctor = world.runner_command(&["doctor"]).await?;
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    assert!(said.contains("consumer runner-host of WORK: max_deliver is 3"), "{said}");
+    let refused = world.start_runner().await.map_err(|error| format!("{error:#}"));
+    let refused = refused.err().unwrap_or_default();
+    assert!(refused.contains("max_deliver is 3") && refused.contains("provision"), "{refused}");
+    world.provision().await?;
+    world.start_runner().await?;
+    assert_eq!(queued.answer().await?, "the queued");
+    world.release("go")?;
+    assert_eq!(claudes_for_the_answer(&world, running).await?, 2, "one for each question");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_feed_that_was_deleted_is_named_and_its_return_is_enough() -> Result<()> {
     let world = World::start().await?;
     let question = in_the_middle(&world).await?;

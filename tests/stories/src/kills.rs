@@ -4,7 +4,7 @@
 use anyhow::Result;
 use harness::{World, processes};
 
-use crate::scene::{at_the_end, in_the_middle, is_answered_once};
+use crate::scene::{at_the_end, claudes_for_the_answer, in_the_middle, is_answered_once};
 
 /// Kills every process below this world whose command line begins so, and says how many there were.
 async fn kill_all(world: &World, beginning: &str) -> usize {
@@ -150,5 +150,28 @@ async fn a_gateway_that_is_killed_at_the_end_of_a_run_costs_no_answer() -> Resul
     world.start_gateway().await?;
     is_answered_once(question).await?;
     assert_eq!(world.ledger().count("begin"), 2, "one for each question");
+    Ok(())
+}
+
+/// How often nats-server is killed while one run waits, begins, runs or ends.
+const KILLS: usize = 8;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_that_is_killed_again_and_again_costs_no_answer() -> Result<()> {
+    let world = World::builder().scaled().start().await?;
+    let held = in_the_middle(&world).await?;
+    let mut asked = Vec::new();
+    for number in 0..KILLS {
+        // No wait: wherever the runs before are, the bus is gone.
+        asked.push((number, world.say(&format!("[[say answer {number}]]"))?));
+        world.kill_nats().await?;
+        world.start_nats().await?;
+    }
+    for (number, question) in asked {
+        assert_eq!(question.answer().await?, format!("answer {number}"));
+        assert_eq!(question.said_in_thread()?, [format!("answer {number}")]);
+    }
+    world.release("go")?;
+    assert_eq!(claudes_for_the_answer(&world, held).await?, KILLS + 1, "one for each question");
     Ok(())
 }

@@ -347,6 +347,8 @@ async fn what_nobody_used_for_long_goes_and_the_thread_goes_on() -> Result<()> {
     let world = World::start().await?;
     let question = world.say("[[say here]]")?;
     assert_eq!(question.answer().await?, "here");
+    // What is not swept is still in use.
+    world.nothing_is_left().await?;
     world.stop_runner().await?;
     forget(question)?;
     world.start_runner().await?;
@@ -363,6 +365,8 @@ async fn a_mark_of_the_directory_goes_when_nobody_used_it_for_long() -> Result<(
     let world = plain().await?;
     let question = world.say("[[say here]]")?;
     assert!(question.answer().await?.ends_with("here"));
+    // What is not swept is still in use.
+    world.nothing_is_left().await?;
     world.stop_runner().await?;
     let mark = question.worktree().with_extension("json");
     assert!(mark.exists());

@@ -39,6 +39,8 @@ pub(super) struct Fault {
     pub(super) stories: Vec<String>,
     /// Why it cannot happen here.
     pub(super) impossible: Option<String>,
+    /// Why no test makes it happen.
+    pub(super) unshown: Option<String>,
 }
 
 /// A test, as a row or a sentence names it.
@@ -105,11 +107,13 @@ impl List {
     /// How many faults there are, and how many tests show what becomes of them.
     pub(super) fn summary(&self) -> String {
         let impossible = self.faults().filter(|fault| fault.impossible.is_some()).count();
+        let unshown = self.faults().filter(|fault| fault.unshown.is_some()).count();
         let tests: BTreeSet<_> = self.faults().flat_map(|fault| &fault.stories).collect();
         format!(
-            "{} faults, {} shown by {} tests that passed, {impossible} that cannot happen here",
+            "{} faults, {} shown by {} tests that passed, {impossible} that cannot happen here, \
+             {unshown} that no test makes happen",
             self.faults().count(),
-            self.faults().count() - impossible,
+            self.faults().count() - impossible - unshown,
             tests.len()
         )
     }
@@ -121,16 +125,15 @@ impl Fault {
             self.here.is_some() != self.stories.is_empty(),
             "`here` and `stories` belong together"
         );
+        let kinds = [&self.here, &self.impossible, &self.unshown];
         ensure!(
-            self.impossible.is_none() == self.here.is_some(),
-            "it has either `here` and `stories`, or `impossible`"
+            kinds.into_iter().flatten().count() == 1,
+            "it has either `here` and `stories`, or `impossible`, or `unshown`"
         );
         for test in &self.stories {
             ensure!(Test::parse(test).is_some(), "`{test}` is no name of a test");
         }
-        let texts =
-            [Some(&self.id), Some(&self.what), self.here.as_ref(), self.impossible.as_ref()];
-        for text in texts.into_iter().flatten() {
+        for text in kinds.into_iter().flatten().chain([&self.id, &self.what]) {
             ensure!(!text.contains(['|', '\n']) && !text.is_empty(), "`{text}` is no cell");
         }
         Ok(())
@@ -154,11 +157,13 @@ mod tests {
         let shown = row("here = \"it lives\"\nstories = [\"kills::a\", \"schemas run::tests::b\"]");
         assert!(parsed(&shown).is_ok());
         assert!(parsed(&row("impossible = \"there is none\"")).is_ok());
+        assert!(parsed(&row("unshown = \"it takes a volcano\"")).is_ok());
         for wrong in [
             "",
             "here = \"it lives\"",
             "stories = [\"kills::a\"]",
             "here = \"a\"\nstories = [\"kills::a\"]\nimpossible = \"b\"",
+            "unshown = \"a\"\nimpossible = \"b\"",
             "here = \"a\"\nstories = [\"kills\"]",
             "impossible = \"a | b\"",
             "impossible = \"a\"\nnote = \"b\"",

@@ -38,12 +38,13 @@ pub(super) fn write(list: &List, machine: &str, figure: impl Fn(&str) -> String)
 }
 
 fn row(fault: &Fault, figure: impl Fn(&str) -> String) -> String {
-    let Fault { id, what, here, stories, impossible } = fault;
-    let here = match (here, impossible) {
-        (Some(here), _) => here.clone(),
-        (None, Some(why)) => format!("Cannot happen: {why}"),
-        (None, None) => String::new(),
+    let Fault { id, what, here, stories, impossible, unshown } = fault;
+    let said = |word: &str, why: &Option<String>| {
+        why.as_ref().map(|why| format!("{word}: {why}")).unwrap_or_default()
     };
+    let here = here.clone().unwrap_or_default()
+        + &said("Cannot happen", impossible)
+        + &said("Not shown", unshown);
     let shown: Vec<_> = stories.iter().map(|test| link(test)).collect();
     let measured: Vec<_> = stories.iter().map(|test| figure(test)).collect();
     format!("| {id} | {what} | {here} | {} | {} |\n", shown.join("<br>"), measured.join("<br>"))

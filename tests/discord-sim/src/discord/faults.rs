@@ -48,6 +48,11 @@ impl Discord {
         self.slip(Slip::Drop, name, times);
     }
 
+    /// The ids of the messages (or other things) whose events were never sent, oldest first.
+    pub fn unsent(&self) -> Vec<String> {
+        self.hub.peek(|inner| inner.sessions.unsent().to_vec())
+    }
+
     /// Sends the next events of a name twice, as Discord may after a RESUME.
     pub fn repeat_events(&self, name: Option<&str>, times: u32) {
         self.slip(Slip::Repeat, name, times);
