@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, SystemTime};
 
@@ -232,6 +232,11 @@ impl Colleague {
     /// When it does not run.
     pub fn thaw(&mut self) -> Result<()> {
         self.service.signal(Signal::CONT)
+    }
+
+    /// The folder of its host.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Every other process of its host: keepers, claude, tmux.

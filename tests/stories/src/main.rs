@@ -16,6 +16,7 @@ mod draining;
 mod ended;
 mod ending;
 mod gateways;
+mod handed_over;
 mod hosts;
 mod kills;
 mod leaving;

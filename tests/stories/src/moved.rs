@@ -1,7 +1,8 @@
 //! A run whose generation was raised: what its outcome was stays, or it is done anew.
 //!
-//! No command moves a run yet, so the work message of a Move is put into the queue by hand, over
-//! a connection of its own; the gateway knows nothing of it and says nothing.
+//! The command of an operator moves what has no outcome (`handed_over.rs`). What a runner does with a
+//! Move that comes too late is tried by hand: the work message is put into the queue over a
+//! connection of its own, and the gateway knows nothing of it and says nothing.
 
 use std::net::SocketAddr;
 

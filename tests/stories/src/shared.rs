@@ -8,7 +8,10 @@ use anyhow::{Context as _, Result};
 use harness::{Colleague, Question, Way, World, processes};
 
 /// A question whose claude is held by the gate `go` at the second runner, the first one is there too.
-async fn held_by_the_second<'w>(world: &'w World, second: &mut Colleague) -> Result<Question<'w>> {
+pub(crate) async fn held_by_the_second<'w>(
+    world: &'w World,
+    second: &mut Colleague,
+) -> Result<Question<'w>> {
     second.start().await?;
     let question = world.say("[[think hm]] [[wait go]] [[say the answer]]")?;
     world.reached("go").await?;
@@ -17,14 +20,14 @@ async fn held_by_the_second<'w>(world: &'w World, second: &mut Colleague) -> Res
 }
 
 /// A world without its runner, and a second one that is not started.
-async fn two_hosts() -> Result<(World, Colleague)> {
+pub(crate) async fn two_hosts() -> Result<(World, Colleague)> {
     let world = World::builder().shared().slots(1).without_runner().start().await?;
     let second = world.colleague().await?;
     Ok((world, second))
 }
 
 /// The answer comes once; a second answer behind it proves that no more is to come.
-async fn is_answered_once(question: Question<'_>) -> Result<()> {
+pub(crate) async fn is_answered_once(question: Question<'_>) -> Result<()> {
     assert_eq!(question.mark().await?, "✅");
     let follow_up = question.follow_up("[[say the second]]").await?;
     assert_eq!(follow_up.mark().await?, "✅");
@@ -55,7 +58,7 @@ fn was_gone_before(world: &World, second: &Colleague) -> Result<()> {
 }
 
 /// Stops the second runner when nothing is left of its host.
-async fn ends_well(world: &World, mut second: Colleague) -> Result<()> {
+pub(crate) async fn ends_well(world: &World, mut second: Colleague) -> Result<()> {
     world.until("the end of all at the second host", || second.beside().is_empty()).await?;
     assert!(second.stop()?.success());
     Ok(())
