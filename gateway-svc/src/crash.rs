@@ -29,6 +29,13 @@ pub(crate) const POINTS: &[&str] = &[
     "owner.stored",
     // Rule 3: what is released is published.
     "publish.placed",
+    // Rule 6: a run is taken away from where it was put, or moved by command; a project is given.
+    "unplace.written",
+    "unplace.stored",
+    "move.written",
+    "move.stored",
+    "give.written",
+    "give.stored",
     "publish.read",
     "publish.sent",
     "publish.controlled",

@@ -40,7 +40,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use platform::config::{ConfigError, environment};
+use platform::config::{ConfigError, Environment, environment};
 use platform::{EXIT_CONFIG, shutdown, telemetry};
 use schemas::ids::{ProjectName, RunId, RunnerId, ThreadId};
 use tokio_util::sync::CancellationToken;
@@ -142,8 +142,7 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
         Command::Serve => {
             let config = config::Config::load(cli.config, &env)?;
             let _telemetry = telemetry::start("gateway-svc");
-            let crash_at = env.get(platform::crash::VARIABLE).map(String::as_str);
-            platform::crash::arm(crash_at, crash::POINTS).map_err(anyhow::Error::from)?;
+            arm(&env)?;
             let stop = CancellationToken::new();
             let service = app::serve(config, stop.clone());
             Ok(shutdown::run(runtime()?, shutdown::run_until_signalled(stop, service))?)
@@ -160,10 +159,12 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Move { thread, runner } => {
+            arm(&env)?;
             let config = config::Config::load(cli.config, &env)?;
             Ok(say(&runtime()?.block_on(operator::move_thread(&config, thread, &runner))?))
         }
         Command::Owner { project, runner } => {
+            arm(&env)?;
             let config = config::Config::load(cli.config, &env)?;
             Ok(say(&runtime()?.block_on(operator::owner(&config, &project, &runner))?))
         }
@@ -187,6 +188,12 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Notes where the process is to die, if a test wants that.
+fn arm(env: &Environment) -> anyhow::Result<()> {
+    let at = env.get(platform::crash::VARIABLE).map(String::as_str);
+    platform::crash::arm(at, crash::POINTS).map_err(anyhow::Error::from)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -41,11 +41,11 @@ pub(crate) async fn move_thread(
          {runner}"
     );
     let sights = store.sights().await?;
-    fits(&project, terms, runner, &sights)?;
+    let state_id = fits(&project, terms, runner, &sights)?.presence.state_id;
     let rows = |place: &render::Place, moved: &Moved| {
         vec![render::moved(place, Some(runner), away(moved, runner, &sights))]
     };
-    let moved = store.move_thread(thread, runner, rows, now_ms()).await?;
+    let moved = store.move_thread(thread, (runner, state_id), rows, now_ms()).await?;
     let moved = moved.context("the thread was forgotten at this very moment")?;
     Ok(format!("{thread} goes on at {runner}; {} moved", count(moved.len())))
 }

@@ -17,6 +17,12 @@ pub(crate) const POINTS: &[&str] = &[
     "claim.started",
     "follow.seen",
     "follow.running",
+    // Rule 6: the record of a shared project's run is renewed, or another's run is taken over, or ours
+    // was.
+    "lease.renewed",
+    "lease.told",
+    "watch.ripe",
+    "giveway.stopped",
     // Rule 5: what an earlier life left is adopted.
     "adopt.read",
     "adopt.rewritten",

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::attempt;
 use crate::bus::{BusError, Delivery};
+use crate::crash;
 use crate::directories::Slot;
 use crate::draining;
 use crate::host::Host;
@@ -114,6 +115,7 @@ pub(crate) async fn run(
         {
             if let Some(ripe) = host.candidates.ripe() {
                 let sight = Some(ripe.sight);
+                crash::point("watch.ripe");
                 attempts.spawn(attempt::take(Arc::clone(host), ripe.delivery, slot, sight));
             } else if let Some(from) = turns.next() {
                 let bus = &host.bus;

@@ -1,7 +1,8 @@
 //! Moves: a run goes on at another place, in a new generation; and who owns a project.
 //!
 //! A Move raises the generation and leaves `since` as it is, so whoever takes the run over carries
-//! an outcome that is there already along. What was decided against it stays decided.
+//! an outcome that is there already along. What was decided against it stays decided. What is at the
+//! wanted place already stays as it is, so that a command can be given again.
 
 use schemas::ids::{ProjectName, RunId, RunnerId, StateId, ThreadId};
 use schemas::record::Record;
@@ -10,9 +11,10 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::outbox::insert_rows;
-use super::places::place_text;
+use super::places::{place_text, read_place};
 use super::runs::asked;
 use super::{Result, Store, StoreError, Tx, id, lock_for_many, number};
+use crate::crash;
 use crate::outbox::Row;
 use crate::render;
 
@@ -28,16 +30,29 @@ pub(crate) struct Moved {
 /// A released run, as a Move finds it.
 struct Found {
     place: render::Place,
-    from: Option<RunnerId>,
+    /// Where it was put.
+    put: Option<Place>,
+    /// Who holds it, by its record.
+    held: Option<(RunnerId, StateId)>,
+}
+
+impl Found {
+    /// Whether it is at the runner already: held there, or put there and held by nobody.
+    fn is_at(&self, runner: &RunnerId, state_id: StateId) -> bool {
+        match &self.held {
+            Some((_, holder)) => *holder == state_id,
+            None => self.put.as_ref().is_some_and(|put| *put == Place::At(runner.clone())),
+        }
+    }
 }
 
 impl Store {
     /// Lets what comes in a thread, and what is released in it, go on at a runner. `rows` says what
-    /// is owed for each run. `None`: nobody knows the thread.
+    /// is owed for each run that was moved. `None`: nobody knows the thread.
     pub(crate) async fn move_thread(
         &self,
         thread: ThreadId,
-        to: &RunnerId,
+        to: (&RunnerId, StateId),
         rows: impl Fn(&render::Place, &Moved) -> Vec<Row>,
         now_ms: i64,
     ) -> Result<Option<Vec<Moved>>> {
@@ -47,15 +62,16 @@ impl Store {
               WHERE thread = $1 AND thread <> channel",
         )
         .bind(number(thread.get()))
-        .bind(to.as_str())
+        .bind(to.0.as_str())
         .execute(&mut *tx)
         .await?;
         if known.rows_affected() == 0 {
             return Ok(None);
         }
-        let place = Place::At(to.clone());
-        let moved = raise_all(&mut tx, thread, Some(&place), rows, now_ms).await?;
+        let moved = raise_all(&mut tx, thread, to, rows, now_ms).await?;
+        crash::point("move.written");
         tx.commit().await?;
+        crash::point("move.stored");
         Ok(Some(moved))
     }
 
@@ -89,7 +105,6 @@ impl Store {
         .bind(project.as_str())
         .fetch_all(&mut *tx)
         .await?;
-        let place = Place::At(to.0.clone());
         let mut moved = Vec::new();
         for row in threads {
             let thread = id(row.try_get("thread")?, ThreadId::new)?;
@@ -98,9 +113,11 @@ impl Store {
                 .bind(to.0.as_str())
                 .execute(&mut *tx)
                 .await?;
-            moved.extend(raise_all(&mut tx, thread, Some(&place), &rows, now_ms).await?);
+            moved.extend(raise_all(&mut tx, thread, to, &rows, now_ms).await?);
         }
+        crash::point("give.written");
         tx.commit().await?;
+        crash::point("give.stored");
         Ok(moved)
     }
 
@@ -122,7 +139,9 @@ impl Store {
         let mut found = found.filter(|it| it.place.run == *run.0 && it.place.generation == run.1);
         let Some(found) = found.next() else { return Ok(false) };
         raise(&mut tx, found, None, &rows, now_ms).await?;
+        crash::point("unplace.written");
         tx.commit().await?;
+        crash::point("unplace.stored");
         Ok(true)
     }
 
@@ -185,24 +204,25 @@ impl Store {
     }
 }
 
-/// Moves every released run of a thread. The caller holds the thread's lock.
+/// Moves every released run of a thread that is elsewhere. The caller holds the thread's lock.
 async fn raise_all(
     tx: &mut Tx,
     thread: ThreadId,
-    to: Option<&Place>,
+    to: (&RunnerId, StateId),
     rows: impl Fn(&render::Place, &Moved) -> Vec<Row>,
     now_ms: i64,
 ) -> Result<Vec<Moved>> {
+    let place = Place::At(to.0.clone());
     let mut moved = Vec::new();
-    for found in released_of(tx, thread).await? {
-        moved.push(raise(tx, found, to, &rows, now_ms).await?);
+    for found in released_of(tx, thread).await?.into_iter().filter(|it| !it.is_at(to.0, to.1)) {
+        moved.push(raise(tx, found, Some(&place), &rows, now_ms).await?);
     }
     Ok(moved)
 }
 
 async fn released_of(tx: &mut Tx, thread: ThreadId) -> Result<Vec<Found>> {
     let rows = sqlx::query(
-        "SELECT run, generation, record, asked_in, asked_by FROM runs
+        "SELECT run, generation, place, record, asked_in, asked_by FROM runs
           WHERE thread = $1 AND state = 'released' ORDER BY ord, run",
     )
     .bind(number(thread.get()))
@@ -221,7 +241,8 @@ fn found(row: &AnyRow, thread: ThreadId) -> Result<Found> {
         thread,
         asked: asked(row)?,
     };
-    Ok(Found { place, from: record.map(|record| record.runner) })
+    let held = record.map(|record| (record.runner, record.state_id));
+    Ok(Found { place, put: read_place(row)?, held })
 }
 
 /// Raises a run's generation. The one before is to be stopped, whoever holds it.
@@ -232,7 +253,7 @@ async fn raise(
     rows: &impl Fn(&render::Place, &Moved) -> Vec<Row>,
     now_ms: i64,
 ) -> Result<Moved> {
-    let Found { place, from } = found;
+    let Found { place, held, .. } = found;
     let (before, after) = (i64::from(place.generation.0), i64::from(place.generation.next().0));
     sqlx::query(
         "UPDATE runs SET generation = $3, stopping = $2, place = $4, attempt = NULL, owner = NULL,
@@ -257,7 +278,7 @@ async fn raise(
     .execute(&mut **tx)
     .await?;
     let place = render::Place { generation: place.generation.next(), ..place };
-    let moved = Moved { run: place.run.clone(), from };
+    let moved = Moved { run: place.run.clone(), from: held.map(|(runner, _)| runner) };
     insert_rows(tx, place.thread, &rows(&place, &moved), now_ms).await?;
     Ok(moved)
 }

@@ -16,6 +16,7 @@ use schemas::record::Record;
 use super::ask::{cas, record};
 use super::{Left, Result, Work, trouble};
 use crate::bus::{BusError, Renewed};
+use crate::crash;
 use crate::host::Host;
 use crate::keeper;
 use crate::keeper::procs::boot_id;
@@ -135,7 +136,9 @@ impl Work {
             }
         };
         if lease.settle(began, settled).is_some() {
+            crash::point("lease.renewed");
             self.tell_keeper();
+            crash::point("lease.told");
         }
         Ok(())
     }
@@ -204,6 +207,7 @@ impl Work {
             && let Some(spool) = Spool::open(&self.host.spools, &owner)
         {
             super::stop(&self.host, &spool).await?;
+            crash::point("giveway.stopped");
             super::sweep(&self.host, spool).await?;
         }
         result

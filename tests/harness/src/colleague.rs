@@ -23,7 +23,7 @@ use crate::ports::free_port;
 use crate::processes::{self, Process};
 use crate::project::git;
 use crate::proxy::Proxy;
-use crate::ready::until_ready;
+use crate::ready::{until_lives, until_ready};
 use crate::service::Service;
 use crate::stack::STOP_WITHIN;
 use crate::twin::copy_folder;
@@ -187,6 +187,31 @@ impl Colleague {
         let left = block_in_place(|| processes::kill_naming(&self.root, &[]));
         ensure!(left.is_empty(), "does not go away: {left:?}");
         Ok(())
+    }
+
+    /// Tells it to take no new work, or to take it again, whether it is there or not.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails.
+    pub fn drain(&mut self, on: bool) -> Result<()> {
+        let mut plan = self.service.plan_mut().clone();
+        plan.args.pop();
+        plan.args.extend(["drain".into()].into_iter().chain((!on).then(|| "--off".into())));
+        let mut command = plan.command()?;
+        let status = block_in_place(|| command.status()).context("the command does not start")?;
+        ensure!(status.success(), "drain ended with {status}");
+        Ok(())
+    }
+
+    /// Starts it, and waits until its health pages answer, ready or not.
+    ///
+    /// # Errors
+    ///
+    /// When it ends instead.
+    pub async fn launch(&mut self) -> Result<()> {
+        self.service.start()?;
+        until_lives(&mut self.service, SocketAddr::from(([127, 0, 0, 1], self.port))).await
     }
 
     /// Starts it, waits until it has ended by itself, and returns what it said.

@@ -4,6 +4,7 @@
 //! A point counts for one start. That the service got there is part of the story: one that goes on
 //! or ends otherwise fails it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -46,6 +47,24 @@ impl World {
         stack.gateway().once(CRASH_AT, point);
         let started = stack.start_gateway().await;
         self.noting(or_dead(started, stack.gateway()))
+    }
+
+    /// Runs a command of the gateway that is to kill itself at this point. Returns whether it did; else
+    /// it came to its end before.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start, or ends by another signal.
+    pub async fn gateway_command_dies_at(&self, words: &[&str], point: &str) -> Result<bool> {
+        let mut plan = self.stack.lock().await.gateway().plan_mut().clone();
+        plan.args.pop();
+        plan.args.extend(words.iter().map(OsString::from));
+        plan.env.insert(CRASH_AT.into(), point.into());
+        let mut command = plan.command()?;
+        let status = block_in_place(|| command.status()).context("the command does not start")?;
+        let died = status.signal() == Some(SIGKILL);
+        ensure!(died || status.code().is_some(), "{words:?} ended with {status} at {point}");
+        Ok(died)
     }
 
     /// Waits until the runner has killed itself.

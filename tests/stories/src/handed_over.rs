@@ -12,11 +12,11 @@ use crate::scene::in_the_middle;
 use crate::shared::{ends_well, held_by_the_second, two_hosts};
 
 /// The world's own runner.
-const FIRST: &str = "host";
+pub(crate) const FIRST: &str = "host";
 
 /// Gives a command of the gateway until the gateway knows enough of the runners to carry it out.
 /// Returns what it said.
-async fn carried_out(world: &World, words: &[&str]) -> Result<String> {
+pub(crate) async fn carried_out(world: &World, words: &[&str]) -> Result<String> {
     let end = Instant::now() + harness::PATIENCE;
     loop {
         let output = world.gateway_command(words).await?;
@@ -30,13 +30,24 @@ async fn carried_out(world: &World, words: &[&str]) -> Result<String> {
     }
 }
 
+/// Gives a command that is to die at this point, until the gateway knows enough of the runners for it
+/// to come that far.
+pub(crate) async fn dies_at(world: &World, words: &[&str], point: &str) -> Result<()> {
+    let end = Instant::now() + harness::PATIENCE;
+    while !world.gateway_command_dies_at(words, point).await? {
+        assert!(Instant::now() < end, "{words:?} never comes to {point}");
+        sleep(std::time::Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
 /// The thread of a question goes on at this runner. Returns what the command said.
-async fn move_to(world: &World, question: Question<'_>, runner: &str) -> Result<String> {
+pub(crate) async fn move_to(world: &World, question: Question<'_>, runner: &str) -> Result<String> {
     carried_out(world, &["move", &question.thread().to_string(), runner]).await
 }
 
 /// A claude that has begun, by its number, and where it works.
-fn begun(world: &World, second: &Colleague, nth: usize) -> Result<(&'static str, u32)> {
+pub(crate) fn begun(world: &World, second: &Colleague, nth: usize) -> Result<(&'static str, u32)> {
     let ledger = world.ledger();
     let noted = ledger.all("begin").get(nth).copied().cloned().context("no such claude")?;
     let is_there = std::path::Path::new(noted.text("cwd")).starts_with(second.root());
@@ -44,14 +55,14 @@ fn begun(world: &World, second: &Colleague, nth: usize) -> Result<(&'static str,
 }
 
 /// Waits for the claude that follows one which is held by the gate `go`. Returns where it works.
-async fn another_begins(world: &World, second: &Colleague) -> Result<&'static str> {
+pub(crate) async fn another_begins(world: &World, second: &Colleague) -> Result<&'static str> {
     world.notes("a second claude", |ledger| ledger.count("wait") == 2).await?;
     Ok(begun(world, second, 1)?.0)
 }
 
 /// The answer comes once, between what was said of the move and the next answer, which proves that no
 /// more is to come. The next question goes to this runner, and `claudes` have begun by then.
-async fn goes_on_at(
+pub(crate) async fn goes_on_at(
     world: &World,
     question: Question<'_>,
     second: &Colleague,
@@ -71,7 +82,10 @@ async fn goes_on_at(
 }
 
 /// A thread whose first question was answered by the second runner, which is gone now.
-async fn left_by_the_second<'w>(world: &'w World, second: &mut Colleague) -> Result<Question<'w>> {
+pub(crate) async fn left_by_the_second<'w>(
+    world: &'w World,
+    second: &mut Colleague,
+) -> Result<Question<'w>> {
     second.start().await?;
     let first = world.say("[[say the first]]")?;
     assert_eq!(first.answer().await?, "the first");
@@ -80,7 +94,7 @@ async fn left_by_the_second<'w>(world: &'w World, second: &mut Colleague) -> Res
 }
 
 /// Waits until work lies in the queue for a runner.
-async fn waits_for(world: &World, runner: &str) -> Result<()> {
+pub(crate) async fn waits_for(world: &World, runner: &str) -> Result<()> {
     let wanted = format!("work.app.at.{runner}.");
     let end = Instant::now() + harness::PATIENCE;
     loop {
@@ -177,7 +191,7 @@ async fn a_conversation_is_moved_there_and_back_while_it_runs() -> Result<()> {
 
 /// A world whose exclusive project its own runner owns, and a second runner that serves it too and is
 /// not started.
-async fn owned() -> Result<(World, Colleague)> {
+pub(crate) async fn owned() -> Result<(World, Colleague)> {
     let world = World::builder().scaled().start().await?;
     world.logs("gateway-svc", "has an owner").await?;
     let second = world.colleague().await?;
@@ -185,7 +199,7 @@ async fn owned() -> Result<(World, Colleague)> {
 }
 
 /// The second runner is there, and owns the project from now on. Returns what the command said.
-async fn given_to_the_second(world: &World, second: &mut Colleague) -> Result<String> {
+pub(crate) async fn given_to_the_second(world: &World, second: &mut Colleague) -> Result<String> {
     second.start().await?;
     world.logs("gateway-svc", "a second runner claims an exclusive project").await?;
     carried_out(world, &["owner", "app", COLLEAGUE]).await

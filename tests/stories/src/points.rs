@@ -2,10 +2,13 @@
 //! answered once, and nothing is left in the queue or on the disk.
 //!
 //! The place is a named point in the service, which kills itself there. `runner.rs` has the points
-//! of the runner, `gateway.rs` and `late.rs` those of the gateway, by the rules of `docs/protocol.md`.
+//! of the runner, `leases.rs` those of a runner that shares its project, `gateway.rs`, `late.rs` and
+//! `moves.rs` those of the gateway and of its commands, by the rules of `docs/protocol.md`.
 
 mod gateway;
 mod late;
+mod leases;
+mod moves;
 mod runner;
 
 use anyhow::Result;

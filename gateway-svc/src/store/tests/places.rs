@@ -80,10 +80,16 @@ pub(super) async fn a_stop_outlives_a_move(Fresh { store, .. }: Fresh) {
     let stop = order(Order::Stop, About::Newest, 20);
     store.order(&stop, |_, _| Vec::new(), 2).await.unwrap();
     let thread = "7".parse().unwrap();
-    let host = "host-2".parse().unwrap();
-    assert_eq!(store.move_thread("9".parse().unwrap(), &host, said, 3).await.unwrap(), None);
-    let moved = store.move_thread(thread, &host, said, 3).await.unwrap().unwrap();
+    let Presence { runner: host, state_id, .. } = presence("host-2");
+    let to = (&host, state_id);
+    assert_eq!(store.move_thread("9".parse().unwrap(), to, said, 3).await.unwrap(), None);
+    let moved = store.move_thread(thread, to, said, 3).await.unwrap().unwrap();
     assert_eq!((moved.len(), &moved[0].from), (1, &None));
+    assert_eq!(
+        store.move_thread(thread, to, said, 4).await.unwrap(),
+        Some(Vec::new()),
+        "it is there"
+    );
     let controls = store.controls(&key(7, 7), Generation(2)).await.unwrap().unwrap();
     assert!(controls.stop().is_some());
     let run = m7(&store).await;
