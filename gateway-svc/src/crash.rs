@@ -53,6 +53,9 @@ pub(crate) const POINTS: &[&str] = &[
     "post.given_up",
     "post.gone",
     "park.told",
+    // `provision --out`: each file of a set of keys.
+    "keys.written",
+    "keys.renamed",
     // Retention.
     "retention.expired",
     "retention.forgot",

@@ -173,6 +173,7 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             Ok(say(&runtime()?.block_on(operator::end(&config, &run))?))
         }
         Command::Provision(ref wanted @ provision::Wanted { out: Some(ref dir), .. }) => {
+            arm(&env)?;
             let names = config::Names::load(cli.config, &env)?;
             Ok(say(&provision::write_keys(dir, wanted, names)?.join("\n")))
         }

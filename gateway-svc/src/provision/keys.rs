@@ -21,6 +21,7 @@ use schemas::permissions::{self, ADMIN, GATEWAY, Grant, Permissions};
 use serde::{Deserialize, Serialize};
 
 use super::Joining;
+use crate::crash;
 
 /// Who has a key.
 const KNOWN: &str = "keys.json";
@@ -173,7 +174,9 @@ fn replace(dir: &Path, name: &str, mode: u32, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
     writeln!(file, "{text}")?;
     file.sync_all()?;
+    crash::point("keys.written");
     fs::rename(&fresh, dir.join(name))?;
+    crash::point("keys.renamed");
     File::open(dir)?.sync_all()
 }
 

@@ -74,6 +74,10 @@ enum Bus {
     Plain,
     /// One server with keys and TLS.
     Secured,
+    /// The same, and it asks for certificates.
+    Verifying,
+    /// Three servers with keys and TLS.
+    SecuredCluster,
     /// Three servers.
     Cluster,
 }
@@ -241,6 +245,16 @@ impl Builder {
         Self { bus: Bus::Cluster, ..self }.scaled()
     }
 
+    /// As [`Builder::secured`], and the server asks each service for a certificate.
+    pub fn verifying(self) -> Self {
+        Self { bus: Bus::Verifying, ..self }
+    }
+
+    /// As [`Builder::cluster`], with keys and TLS.
+    pub fn secured_cluster(self) -> Self {
+        Self { bus: Bus::SecuredCluster, ..self }.scaled()
+    }
+
     /// Only takes everything away at the end, and does not ask what was left behind.
     pub fn lenient(self) -> Self {
         Self { strict: false, ..self }
@@ -276,8 +290,13 @@ impl Builder {
         let mut stack = Stack::new(&folder, configs, ports, self.env(&folder), Reach::Everything)?;
         match self.bus {
             Bus::Plain => {}
-            Bus::Secured => stack.secure()?,
+            Bus::Secured => stack.secure(false)?,
+            Bus::Verifying => stack.secure(true)?,
             Bus::Cluster => stack.cluster()?,
+            Bus::SecuredCluster => {
+                stack.cluster()?;
+                stack.secure(false)?;
+            }
         }
         let Self { with_gateway, with_runner, strict, quiet_within, .. } = self;
         let keep = Keep { folder, temp };

@@ -26,6 +26,8 @@ pub struct Nats {
     /// With keys, and with TLS unless a story takes that away.
     pub(crate) secured: Option<Secured>,
     pub(crate) tls: bool,
+    /// Whether it asks for certificates, where it has TLS.
+    pub(crate) verify: bool,
     /// Its own port for the others of a cluster, and theirs.
     routes: Option<(u16, Vec<u16>)>,
     name: &'static str,
@@ -93,6 +95,7 @@ impl Nats {
             port,
             secured: None,
             tls: true,
+            verify: false,
             routes: None,
             name,
         })
@@ -113,7 +116,7 @@ impl Nats {
             text += &["cluster { ", &cluster, ", routes: [", &routes, "] }\n"].concat();
         }
         if let Some(secured) = &self.secured {
-            text += &secured.config(self.tls);
+            text += &secured.config(self.tls, self.verify)?;
         }
         fs::write(self.dir.join("nats.conf"), text)
             .context("cannot write the configuration of nats-server")?;

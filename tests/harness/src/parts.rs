@@ -1,6 +1,6 @@
 //! Taking parts of a world down and up again: the same ports, the same state.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 
@@ -153,6 +153,12 @@ impl World {
     pub async fn set_runner_env(&self, name: &str, value: impl Into<OsString>) {
         let mut stack = self.stack.lock().await;
         stack.runner().plan_mut().env.insert(name.into(), value.into());
+    }
+
+    /// A variable of the runner's environment; empty if it has none.
+    pub async fn runner_env(&self, name: &str) -> OsString {
+        let mut stack = self.stack.lock().await;
+        stack.runner().plan_mut().env.get(OsStr::new(name)).cloned().unwrap_or_default()
     }
 
     /// Lets more runners into the bus, and reloads nothing: the server must be started again.

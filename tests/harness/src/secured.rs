@@ -4,8 +4,9 @@
 //! A story may try what a service must not do: it goes in with that service's own key, by a client
 //! that asks for anything, and hears what the server says. No key leaves the world's folder.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nkeys::KeyPair;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyUsagePurpose};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio_rustls::TlsConnector;
 
@@ -54,7 +55,17 @@ impl Secured {
         self.dir.join("ca.pem")
     }
 
-    /// A new authority, and what it signs for a server on loopback.
+    /// The certificate that a service shows where it is asked for one.
+    pub(crate) fn client_cert(&self) -> PathBuf {
+        self.dir.join("client.pem")
+    }
+
+    /// Its key.
+    pub(crate) fn client_key(&self) -> PathBuf {
+        self.dir.join("client.key")
+    }
+
+    /// A new authority, and what it signs for a server on loopback and for whoever goes in there.
     pub(crate) fn certify(&self, certificate: Certificate) -> Result<()> {
         fs::create_dir_all(&self.dir).context("no folder for keys")?;
         let ca_key = rcgen::KeyPair::generate()?;
@@ -69,24 +80,37 @@ impl Secured {
             server.not_before = rcgen::date_time_ymd(2020, 1, 1);
             server.not_after = rcgen::date_time_ymd(2021, 1, 1);
         }
-        let signed = server.signed_by(&key, &Issuer::new(ca, ca_key))?;
+        let issuer = Issuer::new(ca, ca_key);
+        let signed = server.signed_by(&key, &issuer)?;
+        let client_key = rcgen::KeyPair::generate()?;
+        let client = CertificateParams::new(vec!["holdfast".to_owned()])?;
+        let client = client.signed_by(&client_key, &issuer)?;
+        fs::write(self.client_cert(), client.pem())?;
+        fs::write(self.client_key(), client_key.serialize_pem())?;
+        fs::set_permissions(self.client_key(), Permissions::from_mode(0o600))?;
         fs::write(self.ca(), ca_text)?;
         fs::write(self.dir.join("server.pem"), signed.pem())?;
         fs::write(self.dir.join("server.key"), key.serialize_pem())?;
         Ok(())
     }
 
-    /// What the server's configuration has more.
-    pub(crate) fn config(&self, tls: bool) -> String {
+    /// What the server's configuration has more; `verify`: it asks for certificates.
+    pub(crate) fn config(&self, tls: bool, verify: bool) -> Result<String> {
         let at = |name: &str| format!("{:?}", self.dir.join(name).display().to_string());
         let (cert, key) = (at("server.pem"), at("server.key"));
-        let tls = if tls {
-            format!("tls {{ cert_file: {cert}, key_file: {key} }}\n")
+        let ask = if verify {
+            format!(", ca_file: {}, verify: true", at("ca.pem"))
         } else {
             String::new()
         };
-        // Relative to the configuration, as nats-server wants it.
-        format!("{tls}include secured/keys/users.conf\n")
+        let tls = if tls {
+            format!("tls {{ cert_file: {cert}, key_file: {key}{ask} }}\n")
+        } else {
+            String::new()
+        };
+        // Relative to the configuration, as nats-server wants it; its folder lies beside ours.
+        let beside = self.dir.parent().and_then(Path::file_name).context("no folder of nats")?;
+        Ok(format!("{tls}include ../{}/secured/keys/users.conf\n", beside.display()))
     }
 
     /// A connection as this user.
@@ -105,7 +129,10 @@ impl Secured {
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_file(self.client_cert())?],
+                PrivateKeyDer::from_pem_file(self.client_key())?,
+            )?;
         let name = ServerName::try_from("127.0.0.1")?;
         let connector = TlsConnector::from(Arc::new(config));
         line.upgrade(connector, name).await

@@ -166,7 +166,7 @@ impl Stack {
     }
 
     /// Makes keys and certificates, which the bus and both services have from their next start on.
-    pub(crate) fn secure(&mut self) -> Result<()> {
+    pub(crate) fn secure(&mut self, verify: bool) -> Result<()> {
         let secured = Secured::new(&self.folder.nats());
         secured.certify(Certificate::Good)?;
         let keys = secured.keys().display().to_string();
@@ -176,10 +176,17 @@ impl Stack {
             let all = &mut service.plan_mut().env;
             all.insert("NATS_TLS_CA".into(), secured.ca().into());
             all.insert("NATS_NKEY_FILE".into(), secured.seed_file(user).into());
+            if verify {
+                all.insert("NATS_TLS_CERT".into(), secured.client_cert().into());
+                all.insert("NATS_TLS_KEY".into(), secured.client_key().into());
+            }
         };
         env(&mut self.gateway, GATEWAY);
         env(&mut self.runner, &format!("runner-{runner}"));
-        self.nats.secured = Some(secured);
+        for nats in self.nodes() {
+            nats.secured = Some(secured.clone());
+            nats.verify = verify;
+        }
         Ok(())
     }
 

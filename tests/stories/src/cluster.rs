@@ -9,8 +9,7 @@ async fn clustered() -> Result<World> {
     World::builder().cluster().start().await
 }
 
-async fn the_leader_dies(stream: &str) -> Result<()> {
-    let world = clustered().await?;
+async fn the_leader_dies(world: World, stream: &str) -> Result<()> {
     world.stream_is_whole(stream).await?;
     let question = in_the_middle(&world).await?;
     let leader = world.leader_of(stream).await?;
@@ -24,12 +23,17 @@ async fn the_leader_dies(stream: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_of_work_dies_in_mid_run_and_the_answer_comes_once() -> Result<()> {
-    the_leader_dies("WORK").await
+    the_leader_dies(clustered().await?, "WORK").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_of_records_dies_in_mid_run_and_the_answer_comes_once() -> Result<()> {
-    the_leader_dies("KV_RUNS").await
+    the_leader_dies(clustered().await?, "KV_RUNS").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_keys_and_tls_as_well_a_leader_dies_and_the_answer_comes_once() -> Result<()> {
+    the_leader_dies(World::builder().secured_cluster().start().await?, "WORK").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -243,6 +243,33 @@ async fn a_server_without_tls_is_named_and_not_talked_to() -> Result<()> {
     both_name(&world, "the server speaks no TLS there").await
 }
 
+/// A question and its long answer, of which a part goes through FILES, with certificates on both sides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_for_certificates_gets_one_from_each_service() -> Result<()> {
+    let world = World::builder().verifying().start().await?;
+    assert_eq!(world.say("[[say the answer]]")?.answer().await?, "the answer");
+    let long = world.say("[[big 100000]]")?;
+    assert!(20_000 < long.pages().await?.concat().len());
+    let runner = told(&world.runner_command(&["doctor"]).await?).1;
+    assert!(runner.contains("ok    NATS: nats-server"), "{runner}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_missing_is_asked_for_by_name() -> Result<()> {
+    let world = World::builder().verifying().without_gateway().without_runner().start().await?;
+    let (cert, key) =
+        (world.runner_env("NATS_TLS_CERT").await, world.runner_env("NATS_TLS_KEY").await);
+    for name in ["NATS_TLS_CERT", "NATS_TLS_KEY"] {
+        world.set_runner_env(name, "").await;
+    }
+    both_name(&world, "the server does not take our certificate; see nats_tls_cert").await?;
+    world.stop_runner().await?;
+    world.set_runner_env("NATS_TLS_CERT", cert).await;
+    world.set_runner_env("NATS_TLS_KEY", key).await;
+    world.start_runner().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seed_that_others_can_read_keeps_a_service_from_starting() -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
