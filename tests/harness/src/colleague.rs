@@ -24,7 +24,7 @@ use crate::processes::{self, Process};
 use crate::project::git;
 use crate::proxy::Proxy;
 use crate::ready::{until_lives, until_ready};
-use crate::service::Service;
+use crate::service::{Plan, Service};
 use crate::stack::STOP_WITHIN;
 use crate::twin::copy_folder;
 use crate::world::{PATIENCE, World};
@@ -76,8 +76,18 @@ impl World {
     ///
     /// When something of its host cannot be made.
     pub async fn colleague(&self) -> Result<Colleague> {
+        self.stack.lock().await.provision_for(COLLEAGUE)?;
+        self.host_of(COLLEAGUE).await
+    }
+
+    /// The host of a further runner of this name, whose consumer somebody else makes.
+    ///
+    /// # Errors
+    ///
+    /// When something of it cannot be made.
+    pub async fn host_of(&self, name: &'static str) -> Result<Colleague> {
         let folder = self.folder();
-        let root = folder.root().join(COLLEAGUE);
+        let root = folder.root().join(name);
         let (home, project, tmux) = (root.join("home"), root.join("project"), root.join("tmux"));
         for dir in [&home, &tmux] {
             fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -92,18 +102,17 @@ impl World {
             text = text.replacen(&format!("\"{first}\""), &format!("\"{second}\""), 1);
         }
         let mut stack = self.stack.lock().await;
-        text = text.replacen(&format!("\"{}\"", stack.runner_name()), &format!("{COLLEAGUE:?}"), 1);
+        text = text.replacen(&format!("\"{}\"", stack.runner_name()), &format!("{name:?}"), 1);
         let config = root.join("runner.toml");
         fs::write(&config, text).context("cannot write a configuration")?;
-        stack.provision_for(COLLEAGUE)?;
         let proxy = Proxy::before(stack.nats_address()?).await?;
         let mut plan = stack.runner().plan_mut().clone();
         let port = free_port()?;
-        plan.name = COLLEAGUE;
+        plan.name = name;
         plan.args = ["--config".into(), config.into(), "serve".into()].into();
         let mut scheme = "nats";
         if let Some((keys, _)) = stack.door()?.keys {
-            let seed = keys.seed_file(&format!("runner-{COLLEAGUE}"));
+            let seed = keys.seed_file(&format!("runner-{name}"));
             plan.env.insert("NATS_NKEY_FILE".into(), seed.into());
             scheme = "tls";
         }
@@ -114,7 +123,7 @@ impl World {
             ("HOME".into(), home.into()),
             ("TMUX_TMPDIR".into(), tmux.into()),
         ]);
-        plan.log = folder.logs().join(format!("{COLLEAGUE}.log"));
+        plan.log = folder.logs().join(format!("{name}.log"));
         Ok(Colleague { service: Service::new(plan), port, root, proxy })
     }
 
@@ -257,6 +266,11 @@ impl Colleague {
     /// When it does not run.
     pub fn thaw(&mut self) -> Result<()> {
         self.service.signal(Signal::CONT)
+    }
+
+    /// How its service is started, and where its health pages are.
+    pub fn plan(&mut self) -> (Plan, SocketAddr) {
+        (self.service.plan_mut().clone(), SocketAddr::from(([127, 0, 0, 1], self.port)))
     }
 
     /// The folder of its host.

@@ -10,7 +10,7 @@ use tokio::task::block_in_place;
 
 use crate::measure::Happened::{Killed, Started, Stopped};
 use crate::proxy::Proxy;
-use crate::service::Service;
+use crate::service::{Plan, Service};
 use crate::stack::{STOP_WITHIN, Stack};
 use crate::world::World;
 
@@ -51,6 +51,16 @@ impl World {
     /// What kept them from being made.
     pub async fn provision(&self) -> Result<()> {
         self.stack.lock().await.provision()
+    }
+
+    /// How a part is started.
+    pub async fn plan(&self, part: Part) -> Plan {
+        service(&mut *self.stack.lock().await, part).plan_mut().clone()
+    }
+
+    /// The process of a part, while it runs.
+    pub async fn pid(&self, part: Part) -> Option<u32> {
+        service(&mut *self.stack.lock().await, part).pid()
     }
 
     /// Starts the gateway, and waits until it is ready.

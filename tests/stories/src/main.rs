@@ -35,6 +35,7 @@ mod removed;
 mod replay;
 mod restarts;
 mod same_events;
+mod scale_out;
 mod scene;
 mod secrets;
 mod secured;
