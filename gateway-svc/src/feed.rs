@@ -11,7 +11,7 @@ use platform::clock::now_ms;
 use platform::health::Readiness;
 use platform::telemetry::set_parent;
 use schemas::identity::Twin;
-use schemas::record::{Outcome, Record, Text};
+use schemas::record::{Outcome, REMARKS_MAX, Record, Text};
 use schemas::streams::RunKey;
 use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
@@ -67,6 +67,8 @@ impl Folder {
         }
         let rows = |place: &render::Place| {
             let notice = record.notice.iter().map(|notice| render::notice(place, notice));
+            let remarks = record.remarks.iter().take(REMARKS_MAX);
+            let remarks = remarks.map(|it| render::remark(place, it));
             let more = match record.outcome() {
                 Some(outcome) => render::ended(place, outcome, &answer),
                 None => record
@@ -75,7 +77,7 @@ impl Folder {
                     .into_iter()
                     .collect(),
             };
-            notice.chain(more).collect()
+            notice.chain(remarks).chain(more).collect()
         };
         match self.store.fold(key, record, rows, now_ms).await? {
             Folded::Moved => {

@@ -3,6 +3,7 @@
 //! Pure: from a message and its verdict, and from a run and its outcome, to outbox rows. It does
 //! not know whether they were sent.
 
+use schemas::carried::{About, Remark};
 use schemas::identity::Twin;
 use schemas::ids::{
     Attempt, ChannelId, Generation, MessageId, ProjectName, RunId, RunnerId, ThreadId,
@@ -165,6 +166,24 @@ pub(crate) fn notice(place: &Place, notice: &str) -> Row {
     let content = format!("-# {line}");
     let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
     Row::of_thread(place.thread, "place", post)
+}
+
+/// What is owed when something of a conversation did not come along: a line.
+pub(crate) fn remark(place: &Place, remark: &Remark) -> Row {
+    let text: String = plain(&remark.text).chars().take(NOTICE_CHARS_MAX).collect();
+    let content = format!("-# ⚠️ {text}");
+    let once = |part| {
+        let content = content.clone();
+        let channel = place.thread.into();
+        let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
+        Row::of_thread(place.thread, part, post)
+    };
+    match remark.about {
+        About::Transcript => line(place, "transcript", content),
+        About::Changes => line(place, "changes", content),
+        About::TranscriptStays => once("transcript_stays"),
+        About::ChangesStay => once("changes_stay"),
+    }
 }
 
 /// What is owed when a run goes on elsewhere by a Move: a line, with where claude may still be at
@@ -362,6 +381,18 @@ mod tests {
         assert_eq!((first.name.as_str(), &first.name), ("t7/place", &later.name));
         let Action::Post { content, .. } = first.action else { panic!("no post") };
         assert_eq!(content, "-# because of git");
+    }
+
+    #[test]
+    fn what_did_not_come_along_is_told_each_time_and_what_stays_once_a_thread() {
+        let told = |run: &str, about| {
+            let place = Place { run: run.parse().unwrap(), ..place() };
+            remark(&place, &Remark { about, text: "because\n<@12>".into() }).name
+        };
+        assert_eq!(told("m8", About::Transcript), "m8/2/transcript");
+        assert_eq!(told("m8", About::Changes), "m8/2/changes");
+        assert_eq!(told("m8", About::TranscriptStays), told("m9", About::TranscriptStays));
+        assert_eq!(told("m8", About::ChangesStay), told("m9", About::ChangesStay));
     }
 
     #[test]

@@ -82,6 +82,8 @@ impl Host {
             quiet_since_ms: None,
             since_ms: None,
             notice: None,
+            remarks: Vec::new(),
+            carried: None,
             trace,
         }
     }

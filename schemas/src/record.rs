@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::carried::{Carried, Remark};
 use crate::ids::{Attempt, Generation, OwnerToken, RunId, RunnerId, SessionId, StateId};
 use crate::run::claim::Toll;
 use crate::run::{Fact, Phase, Run, Step};
@@ -23,6 +24,9 @@ pub const DENIALS_MAX: usize = 20;
 
 /// The most bytes of a notice: two lines, with a path in them.
 pub const NOTICE_MAX: usize = 600;
+
+/// The most remarks of a record: two when a run begins, two when it ends.
+pub const REMARKS_MAX: usize = 4;
 
 /// Where a run stands, as its holder sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +66,13 @@ pub struct Record {
     /// in every revision from the one on in which it was known, and is told once a thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
+    /// What did not come along, or could not be put into FILES: sentences for the thread, at most
+    /// [`REMARKS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
+    /// What the conversation left for whoever has its next run; only with an outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Carried>,
     /// The W3C `traceparent` of the holder's span, so that the gateway's work on this record
     /// belongs to the same trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::carried::Carried;
 use crate::ids::{
     ChannelId, Generation, MessageId, ProjectName, RunId, SessionId, ThreadId, UserId,
 };
@@ -38,6 +39,9 @@ pub struct Request {
     /// claude's session for this conversation. The runner resumes it where its transcript lies and
     /// starts it under this id where not.
     pub session: SessionId,
+    /// What the conversation's last run left, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Carried>,
     /// Who asked.
     pub author: Author,
     /// The message that asked, if a message did.

@@ -1,5 +1,6 @@
 //! Verdicts and runs: accepting, releasing, folding records.
 
+use schemas::carried::Carried;
 use schemas::ids::{
     ChannelId, Generation, MessageId, ProjectName, RunId, RunnerId, SessionId, ThreadId,
 };
@@ -131,9 +132,11 @@ impl Store {
         let rows = sqlx::query(
             "SELECT r.run, r.project, r.channel, r.thread, r.asked_by, r.author, r.author_name,
                     r.prompt, r.session, r.trace, r.generation, r.since, r.place, r.attempt, r.released_ms,
-                    o.runner, t.home
+                    o.runner, t.home, s.carried
                FROM runs r LEFT JOIN owners o ON o.project = r.project
                     LEFT JOIN threads t ON t.thread = r.thread
+                    LEFT JOIN sessions s ON s.thread = r.thread AND s.agent = r.agent
+                                        AND s.session = r.session
               WHERE r.state = 'released' ORDER BY r.accepted_ms, r.run",
         )
         .fetch_all(&self.pool)
@@ -173,7 +176,9 @@ impl Store {
         }
         let moved = known.step(fact) != Step::Stale;
         // The same holding, no further: it may still have something to say.
-        let says_more = record.quiet_since_ms.is_some() || record.notice.is_some();
+        let says_more = record.quiet_since_ms.is_some()
+            || record.notice.is_some()
+            || !record.remarks.is_empty();
         if !moved && (known != Run::Held(fact) || !says_more) {
             return Ok(Folded::Stale);
         }
@@ -191,6 +196,7 @@ impl Store {
         let rows: Vec<Row> = resumed.into_iter().chain(rows(&place)).collect();
         let new = insert_rows(&mut tx, key.thread, &rows, now_ms).await?;
         if fact.phase == Phase::Ended {
+            keep_carried(&mut tx, key, record).await?;
             release(&mut tx, key.thread, now_ms).await?;
         }
         tx.commit().await?;
@@ -348,6 +354,35 @@ async fn comes_home(tx: &mut Tx, key: &RunKey, record: &Record) -> Result<Option
     Ok(before)
 }
 
+/// Keeps what a run left for the next one of its session. The caller holds the thread's lock.
+async fn keep_carried(tx: &mut Tx, key: &RunKey, record: &Record) -> Result<()> {
+    let Some(left) = &record.carried else { return Ok(()) };
+    let (thread, session) = (number(key.thread.get()), record.session.to_string());
+    let row = sqlx::query("SELECT carried FROM sessions WHERE thread = $1 AND session = $2")
+        .bind(thread)
+        .bind(&session)
+        .fetch_optional(&mut **tx)
+        .await?;
+    // A session that was reset meanwhile has no next run.
+    let Some(row) = row else { return Ok(()) };
+    let carried = left.clone().after(carried(&row)?);
+    let text = serde_json::to_string(&carried)
+        .map_err(|source| StoreError::BadJson { what: "transcript", source })?;
+    sqlx::query("UPDATE sessions SET carried = $3 WHERE thread = $1 AND session = $2")
+        .bind(thread)
+        .bind(&session)
+        .bind(text)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+fn carried(row: &AnyRow) -> Result<Option<Carried>> {
+    let text: Option<String> = row.try_get("carried")?;
+    let read = text.map(|text| serde_json::from_str(&text)).transpose();
+    read.map_err(|source| StoreError::BadJson { what: "transcript", source })
+}
+
 async fn store_fact(tx: &mut Tx, key: &RunKey, record: &Record, now_ms: i64) -> Result<()> {
     let fact = record.fact();
     let (state, ended_ms) = match fact.phase {
@@ -430,6 +465,7 @@ fn released(row: &AnyRow) -> Result<Released> {
         channel: id(row.try_get("channel")?, ChannelId::new)?,
         thread: id(row.try_get("thread")?, ThreadId::new)?,
         session: row.try_get::<String, _>("session")?.parse()?,
+        carried: carried(row)?,
         author: Author {
             id: id(row.try_get("author")?, schemas::ids::UserId::new)?,
             name: row.try_get("author_name")?,

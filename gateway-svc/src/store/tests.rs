@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use schemas::carried::{Carried, Changes, File};
 use schemas::ids::{Attempt, Generation, OwnerToken, RunId, SessionId, StateId};
 use schemas::record::{Outcome, Record, State, Text};
 use schemas::request::Author;
@@ -58,6 +59,7 @@ promises![
     a_thread_has_one_run_released_and_the_next_follows_its_outcome,
     a_record_of_another_generation_or_run_changes_nothing,
     a_notice_in_a_record_that_is_known_is_told_once,
+    what_a_run_left_is_there_for_the_next_one_of_its_session,
     rows_are_done_in_order_by_one_at_a_time,
     a_lease_that_ran_out_is_anothers,
     what_cannot_be_done_makes_room_for_what_can,
@@ -197,6 +199,8 @@ fn record(run: &RunId, state: State) -> Record {
         since_ms: None,
         quiet_since_ms: None,
         notice: None,
+        remarks: Vec::new(),
+        carried: None,
         trace: None,
     }
 }
@@ -246,6 +250,35 @@ async fn a_notice_in_a_record_that_is_known_is_told_once(Fresh { store, .. }: Fr
     assert_eq!(store.fold(&key(7, 7), &noticed, told, 6).await.unwrap(), Folded::Moved);
     // Whoever is woken by it folds again, and must not be woken by that.
     assert_eq!(store.fold(&key(7, 7), &noticed, told, 7).await.unwrap(), Folded::Stale);
+}
+
+async fn what_a_run_left_is_there_for_the_next_one_of_its_session(Fresh { store, .. }: Fresh) {
+    for message in [7, 8, 9] {
+        store.accept(&new_run(message, 7), &[], 1).await.unwrap();
+    }
+    let open = || async { store.released().await.unwrap().remove(0).request };
+    let file = |digest: &str| Some(File { digest: digest.into(), bytes: 1 });
+    let changes = Changes { head: "a".into(), snapshot: "b".into(), bundle: file("c") };
+    let first = Carried { transcript: file("d"), changes: Some(changes.clone()) };
+    let none = |_: &crate::render::Place| Vec::new();
+    let request = open().await;
+    assert_eq!(request.carried, None);
+    let session = request.session;
+    // Before there is an outcome, nothing is left.
+    let claimed = record(&request.run, State::Claimed);
+    let claimed = Record { session, carried: Some(first.clone()), ..claimed };
+    store.fold(&key(7, 7), &claimed, none, 5).await.unwrap();
+    assert_eq!(open().await.carried, None);
+    let ended = Record { state: answered(), ..claimed };
+    store.fold(&key(7, 7), &ended, none, 5).await.unwrap();
+    let request = open().await;
+    assert_eq!((request.run.as_str(), &request.carried), ("m8", &Some(first.clone())));
+    // What the next one could not put there is what was there before.
+    let second = Carried { transcript: file("e"), changes: None };
+    let ended = Record { session, carried: Some(second), ..record(&request.run, answered()) };
+    store.fold(&key(8, 7), &ended, none, 6).await.unwrap();
+    let kept = Carried { transcript: file("e"), changes: Some(changes) };
+    assert_eq!(open().await.carried, Some(kept));
 }
 
 async fn a_record_of_another_generation_or_run_changes_nothing(Fresh { store, .. }: Fresh) {

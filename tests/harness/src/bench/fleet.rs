@@ -147,6 +147,8 @@ async fn take(nats: &mut Nats, runner: &RunnerId, state_id: StateId, work: &Mess
         quiet_since_ms: None,
         since_ms: None,
         notice: None,
+        remarks: Vec::new(),
+        carried: None,
         trace: None,
     };
     let text = String::from_utf8(schemas::to_json(&claimed))?;
