@@ -32,6 +32,7 @@ use crate::host::Host;
 use crate::identity::{self, Name, NotOurs};
 use crate::intent::Intents;
 use crate::live::Live;
+use crate::sessions::Sessions;
 use crate::spool::{self, Watcher};
 use crate::state::StateDir;
 use crate::sweep;
@@ -108,6 +109,7 @@ async fn work(
         spools: state.spools.clone(),
         worktrees: Worktrees::new(&config.state_dir, &env),
         intents: Intents::new(&config.state_dir),
+        sessions: Sessions::new(&config.state_dir),
         live: Live::default(),
         candidates: Candidates::default(),
         directories: Directories::default(),

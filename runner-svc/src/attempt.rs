@@ -11,6 +11,7 @@
 
 mod again;
 mod ask;
+mod carry;
 mod ending;
 mod follow;
 mod lease;
@@ -29,6 +30,7 @@ use schemas::streams::RunKey;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::Instrument;
+use uuid::Uuid;
 
 use crate::bus::Delivery;
 use crate::candidates::{self, Sight};
@@ -85,6 +87,8 @@ struct Work {
     seat: Seat,
     /// How long it is ours without another word, in a shared project.
     lease: Option<Lease>,
+    /// The last message of claude's in this life of the runner.
+    said: Option<Uuid>,
 }
 
 /// Takes a delivery: starts the run, or does what its record says. Returns when this runner has
@@ -187,7 +191,9 @@ async fn claim(
     if let (Some((held, spool)), Some(revision)) = (here, over) {
         let lease = Lease::found(host, &key.project, &spool);
         let (host, delivery) = (Arc::clone(host), Some(delivery));
-        return Work { host, held, revision, delivery, again, seat, lease }.resume(spool).await;
+        return Work { host, held, revision, delivery, again, seat, lease, said: None }
+            .resume(spool)
+            .await;
     }
     let silent = host.is_silent(sight, over);
     let (toll, end) = match decide(&request, read.as_ref(), host.state_id, silent) {
@@ -207,12 +213,17 @@ async fn claim(
     let prompt = Prompt::first(&request.run, request.generation);
     let trace = platform::telemetry::traceparent(&tracing::Span::current());
     let since_ms = claims::began_ms(&request, read.as_ref());
-    let record = Record { since_ms, ..host.claimed(&request, toll, trace.clone()) };
+    let mut record = Record { since_ms, ..host.claimed(&request, toll, trace.clone()) };
+    // What an outcome that is brought along has left.
+    if let (Some(_), Some(read)) = (&end, &read) {
+        (record.carried, record.remarks) = (read.carried.clone(), read.remarks.clone());
+    }
     let since_ms = since_ms.unwrap_or_else(platform::clock::now_ms);
     let held = Held { request, record, prompt, since_ms, trace };
     let (revision, delivery) = (over.unwrap_or(0), Some(delivery));
     let host_of = Arc::clone(host);
-    let mut work = Work { host: host_of, held, revision, delivery, again, seat, lease: None };
+    let mut work =
+        Work { host: host_of, held, revision, delivery, again, seat, lease: None, said: None };
     if let Some(state) = end {
         tracing::info!(run = %key.run, "is over without a claude of this generation");
         return work.tell(&state).await;
@@ -292,7 +303,9 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held, seat }: Found) -> Re
     tracing::info!(run = %key.run, "adopted");
     let lease = Lease::found(host, &key.project, &spool);
     let host = Arc::clone(host);
-    Work { host, held, revision, delivery: None, again, seat, lease }.resume(spool).await
+    Work { host, held, revision, delivery: None, again, seat, lease, said: None }
+        .resume(spool)
+        .await
 }
 
 impl Work {
@@ -327,8 +340,9 @@ impl Work {
     async fn spawn(&mut self) -> Result<Spool, Refused> {
         let project = self.project()?.clone();
         let cwd = self.place(&project).await?;
+        // Boxed: what asks NATS is large, and every attempt would carry it.
+        let session = Box::pin(self.conversation(&cwd)).await?;
         self.renew_surely().await?;
-        let session = self.host.session(self.held.request.session).map_err(Refused::trouble)?;
         let spec = self.host.spec(&project, session, cwd);
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
         let owner = self.held.record.owner.to_string();
@@ -487,7 +501,10 @@ impl Work {
 
     /// The outcome is on disk: tells it, ends claude, sweeps.
     async fn finish(&mut self, spool: Spool, state: &State) -> Result<()> {
+        let left = Box::pin(self.leave_behind(&spool)).await?;
+        self.held.record.carried.clone_from(&left);
         self.tell(state).await?;
+        self.left_behind(left.as_ref());
         end(&self.host, &spool).await?;
         crash::point("finish.ended");
         let name = session_name(&self.held);

@@ -4,33 +4,31 @@
 //! has a time-out; a write whose answer was lost is settled by reading back, since only the holder
 //! of an owner token writes what carries it.
 
+mod files;
 mod identity;
 
+pub(crate) use files::{Fetched, digest_of};
+
 use std::cmp::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_nats::header::{self, HeaderMap};
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{AckKind, PublishMessage};
-use async_nats::jetstream::{Context, Message, kv, object_store};
+use async_nats::jetstream::{Context, Message, kv};
 use futures_util::StreamExt;
 use platform::nats::{Link, REQUEST_TIMEOUT, differences, trace_of};
 use schemas::WireError;
 use schemas::control::Controls;
-use schemas::ids::ProjectName;
 use schemas::presence::Presence;
 use schemas::record::Record;
 use schemas::request::Request;
 use schemas::streams::{self, ConsumerSpec, RunKey, bucket_subject};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::config::Config;
-
-/// How long a file may take on its way.
-const FILE_WAIT: Duration = Duration::from_secs(30);
 
 /// How often a record is written over an older one that turns up in its place. Only a store that was
 /// put back has one, and only its owner writes there.
@@ -317,35 +315,6 @@ impl Bus {
             .map(|_| ())
             .map_err(request("showing presence"))
     }
-
-    /// Puts a text into a project's FILES. Returns its digest, which is its name there.
-    pub(crate) async fn put_text(&self, project: &ProjectName, text: &str) -> Result<String> {
-        let digest = Sha256::digest(text.as_bytes());
-        let name = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-        let files = self
-            .context
-            .get_object_store(streams::files_bucket(project))
-            .await
-            .map_err(request("opening FILES"))?;
-        let meta = object_store::ObjectMetadata { name: name.clone(), ..Default::default() };
-        // A second time it would take the chunks of the first away, which a runner may not.
-        let there = tokio::time::timeout(REQUEST_TIMEOUT, files.info(&name)).await;
-        if let Ok(Ok(there)) = there
-            && is_whole_and_fresh(&there, text.len())
-        {
-            return Ok(name);
-        }
-        let mut bytes = text.as_bytes();
-        let put = files.put(meta, &mut bytes);
-        let put = tokio::time::timeout(FILE_WAIT, put).await.map_err(request("writing a file"))?;
-        match put {
-            Ok(_) => Ok(name),
-            // It is written, again. The chunks of the first time are left to age: a runner may not
-            // purge.
-            Err(error) if error.kind() == object_store::PutErrorKind::PurgeOldChunks => Ok(name),
-            Err(error) => Err(request("writing a file")(error)),
-        }
-    }
 }
 
 impl Delivery {
@@ -433,14 +402,6 @@ fn renewed(found: Option<&Record>, at: u64, record: &Record, over: u64) -> Found
         Some(found) if over <= at || !record.follows(found) => Found::Anothers,
         Some(_) | None => Found::Older,
     }
-}
-
-/// Whether a file need not be written again: it has this size, and half of its age is left to whoever is
-/// to read it. A wrong clock only has it written again.
-fn is_whole_and_fresh(file: &object_store::ObjectInfo, size: usize) -> bool {
-    let age = file.modified.map(|at| SystemTime::from(at).elapsed());
-    let is_fresh = age.is_some_and(|age| age.is_ok_and(|age| age < streams::KEEP / 2));
-    is_fresh && !file.deleted && file.size == size
 }
 
 /// Whether JetStream itself put a message there as the answer to somebody's read. Where an answer goes

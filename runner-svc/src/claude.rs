@@ -43,6 +43,8 @@ pub(crate) enum Event {
         blocks: Vec<Block>,
         /// The call that a sub-agent works for; `None` in the conversation itself.
         within: Option<String>,
+        /// Its id, which the transcript has too.
+        uuid: Option<Uuid>,
     },
     /// What tools gave back.
     ToolResults(Vec<ToolResult>),

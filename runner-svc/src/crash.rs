@@ -11,6 +11,9 @@ pub(crate) const POINTS: &[&str] = &[
     "claim.fetched",
     "claim.noted",
     "claim.written",
+    // Rule 6: what the conversation left elsewhere comes along.
+    "carry.fetched",
+    "carry.placed",
     "spool.made",
     "claim.spooled",
     "claim.told",
@@ -35,6 +38,8 @@ pub(crate) const POINTS: &[&str] = &[
     // Rule 8: a run ends.
     "finish.seen",
     "finish.kept",
+    "finish.copied",
+    "finish.carried",
     "finish.filed",
     "finish.written",
     "finish.acked",

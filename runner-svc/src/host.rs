@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use platform::health::Readiness;
-use schemas::ids::{OwnerToken, SessionId, StateId};
+use schemas::ids::{OwnerToken, StateId};
 use schemas::record::{Record, State};
 use schemas::request::Request;
 use tokio::time::Instant;
@@ -25,6 +24,7 @@ use crate::config::{Config, Project};
 use crate::directories::Directories;
 use crate::intent::Intents;
 use crate::live::Live;
+use crate::sessions::Sessions;
 use crate::spool::{Spec, Subscription, Watcher};
 use crate::tmux::Tmux;
 use crate::worktree::Worktrees;
@@ -53,6 +53,8 @@ pub(crate) struct Host {
     pub(crate) intents: Intents,
     /// Where threads work that have a worktree of their own.
     pub(crate) worktrees: Worktrees,
+    /// What is remembered of conversations' transcripts.
+    pub(crate) sessions: Sessions,
     /// What is at work.
     pub(crate) live: Live,
     /// What others hold, and this runner may take over.
@@ -88,16 +90,11 @@ impl Host {
         }
     }
 
-    /// Whether claude resumes the session: where its transcript lies here, and not else.
-    pub(crate) fn session(&self, session: SessionId) -> io::Result<Session> {
-        let id = session.uuid();
+    /// Where claude keeps its transcripts here.
+    pub(crate) fn projects_dir(&self) -> Option<PathBuf> {
         let mut env = passed(&self.env);
         env.extend(self.config.claude.env.iter().map(|(name, value)| (name.into(), value.into())));
-        let found = match transcript::projects_dir(&env) {
-            Some(projects) => transcript::find(&projects, id)?,
-            None => None,
-        };
-        Ok(if found.is_some() { Session::Resume(id) } else { Session::New(id) })
+        transcript::projects_dir(&env)
     }
 
     /// What claude is started with.

@@ -20,6 +20,7 @@ const EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 /// Looks at the start and every few hours, until the runner is to end.
 pub(crate) async fn run(host: Arc<Host>) -> anyhow::Result<()> {
     loop {
+        host.sessions.sweep(clock());
         match host.worktrees.threads() {
             Ok(threads) => {
                 for (project, thread) in threads {

@@ -162,6 +162,7 @@ impl<'a> Follow<'a> {
             let exit = self.exit()?;
             self.read().await?;
             if let Some(end) = self.end() {
+                self.work.said = self.progress.said();
                 return Ok(end);
             }
             if let Some(ending) = exit {

@@ -117,7 +117,10 @@ impl Work {
     }
 
     /// Waits for something that comes before claude's start, unless the run is stopped.
-    async fn meanwhile<T>(&mut self, thing: impl Future<Output = T>) -> Result<T, Refused> {
+    pub(super) async fn meanwhile<T>(
+        &mut self,
+        thing: impl Future<Output = T>,
+    ) -> Result<T, Refused> {
         // Boxed: it is large, and every attempt would carry it.
         let mut thing = Box::pin(thing);
         let key = self.held.key();

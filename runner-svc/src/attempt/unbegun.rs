@@ -75,7 +75,9 @@ async fn go_on(host: &Arc<Host>, unbegun: Unbegun, seat: Seat) -> Result<()> {
             held.record = record;
             let host = Arc::clone(host);
             let lease = Lease::unknown(&host, &held.request.project);
-            Work { host, held, revision, delivery: None, again, seat, lease }.start().await
+            Work { host, held, revision, delivery: None, again, seat, lease, said: None }
+                .start()
+                .await
         }
         Some(_) | None => {
             host.intents.forget(&held.request.run);

@@ -33,6 +33,7 @@ impl Event {
             ("assistant", _) => Some(Event::Said {
                 blocks: contents(value).map(block).collect(),
                 within: optional(value, "parent_tool_use_id"),
+                uuid: optional(value, "uuid").and_then(|uuid| uuid.parse().ok()),
             }),
             ("control_request", _) => request(value),
             ("control_cancel_request", _) => {

@@ -64,6 +64,8 @@ pub(crate) struct Progress {
     asks: Vec<Open>,
     /// Requests that we do not serve and have not refused yet.
     strange: Vec<String>,
+    /// The last message of claude's.
+    said: Option<Uuid>,
     texts: VecDeque<String>,
     texts_bytes: usize,
     outcome: Option<TurnResult>,
@@ -106,7 +108,12 @@ impl Progress {
                     line.state = LineState::Echoed;
                 }
             }
-            Event::Said { blocks, within: None } => blocks.iter().for_each(|it| self.hear(it)),
+            Event::Said { blocks, within: None, uuid } => {
+                self.said = uuid.or(self.said);
+                for block in blocks {
+                    self.hear(block);
+                }
+            }
             Event::Ask(ask) => self.open(ask),
             Event::OtherRequest { request_id, .. } => {
                 if !self.answers.contains(request_id) {
@@ -216,6 +223,11 @@ impl Progress {
     /// What claude last said of itself.
     pub(crate) fn init(&self) -> Option<&Init> {
         self.init.as_ref()
+    }
+
+    /// The id of the last message of claude's in the conversation itself.
+    pub(crate) fn said(&self) -> Option<Uuid> {
+        self.said
     }
 
     /// How far the line with this uuid has come; `None` if it was never written.

@@ -5,7 +5,7 @@
 //! character but letters and digits as `-` (2.1.330). `--resume` looks in every project's folder, so
 //! this does too.
 //!
-//! It never reads a transcript.
+//! It never reads a transcript, and writes none.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -14,6 +14,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
+
+/// The most characters of a folder's name; file systems take 255 bytes.
+const FOLDER_MAX: usize = 200;
 
 /// The folder of all projects' sessions, by the environment that claude is started with; `None` if
 /// that has no home.
@@ -46,6 +49,15 @@ pub(crate) fn find(projects: &Path, session: Uuid) -> io::Result<Option<PathBuf>
     Ok(None)
 }
 
+/// Where claude would keep the transcript of a session that it begins in this directory. A name that
+/// is too long for a folder is cut: `--resume` looks everywhere.
+pub(crate) fn place(projects: &Path, cwd: &Path, session: Uuid) -> PathBuf {
+    let real = fs::canonicalize(cwd).unwrap_or_else(|_| cwd.to_owned());
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = real.to_string_lossy().chars().map(plain).take(FOLDER_MAX).collect();
+    projects.join(name).join(format!("{session}.jsonl"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +77,20 @@ mod tests {
         let file = folder.join(format!("{id}.jsonl"));
         fs::write(&file, "").expect("written");
         assert_eq!(find(&projects, id).expect("looked"), Some(file));
+    }
+
+    #[test]
+    fn a_session_is_put_where_claude_would_keep_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cwd = folder.path().join("my.project_x");
+        fs::create_dir(&cwd).expect("made");
+        let id = Uuid::from_u128(7);
+        let path = place(folder.path(), &cwd, id);
+        assert_eq!(path.file_name(), Some(format!("{id}.jsonl").as_ref()));
+        let name = path.parent().and_then(Path::file_name).expect("a folder").to_string_lossy();
+        assert!(name.starts_with('-') && name.ends_with("-my-project-x"), "{name}");
+        let long = place(folder.path(), &Path::new("/").join("x".repeat(250)), id);
+        fs::create_dir(long.parent().expect("a folder")).expect("its name is not too long");
     }
 
     #[test]

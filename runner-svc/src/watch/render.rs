@@ -29,7 +29,7 @@ pub(super) fn event(event: &Event) -> Option<String> {
             format!("{DIM}claude {}, {}{PLAIN}", clean(version), clean(model))
         }
         Event::Echo { text, .. } => format!("\n{BOLD}> {}{PLAIN}", indented(text, "  ")),
-        Event::Said { blocks, within } => said(blocks, within.is_some())?,
+        Event::Said { blocks, within, .. } => said(blocks, within.is_some())?,
         Event::ToolResults(results) => {
             results.iter().map(tool_result).collect::<Vec<_>>().join("\n")
         }
@@ -209,7 +209,7 @@ answered 0.2 s · 2 steps · 20 tokens in, 14 out · session $0.0004
                 Block::Text(text.clone()),
                 Block::ToolUse { id: String::new(), name, object: text },
             ];
-            let shown = event(&Event::Said { blocks, within: None }).expect("it says something");
+            let shown = event(&Event::Said { blocks, within: None, uuid: None }).expect("it says something");
             let without = [BOLD, DIM, RED, GREEN, PLAIN]
                 .iter()
                 .fold(shown, |text, colour| text.replace(colour, ""));

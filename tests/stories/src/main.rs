@@ -6,6 +6,7 @@
 mod answers;
 mod broken;
 mod bus;
+mod carried;
 mod cluster;
 mod config;
 mod deciding;

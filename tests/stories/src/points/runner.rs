@@ -217,3 +217,40 @@ async fn a_stop_survives_a_death_after_claude_was_told() -> Result<()> {
     let said: Vec<&str> = said.iter().map(String::as_str).collect();
     nothing_more_comes(&world, question, &said).await
 }
+
+// Rule 8: what the conversation leaves.
+an_answer_survives! {
+    an_answer_survives_a_death_after_the_transcript_was_copied: "finish.copied";
+    an_answer_survives_a_death_after_the_transcript_was_put_into_files: "finish.carried";
+    an_answer_survives_two_deaths_after_the_transcript_was_put_into_files:
+        "finish.carried", "finish.carried";
+}
+
+// Rule 6: what the conversation left elsewhere.
+/// The runner dies at this point, where it gets a transcript from FILES: its own is gone.
+async fn a_conversation_survives(points: &[&str]) -> Result<()> {
+    let world = World::start().await?;
+    let question = world.say("the first [[say one]]")?;
+    assert_eq!(question.answer().await?, "one");
+    world.is_quiet().await?;
+    world.stop_runner().await?;
+    let projects = world.folder().home().join(".claude/projects");
+    std::fs::remove_dir_all(&projects).context("there is no transcript")?;
+    let next = question.follow_up("[[recall]]").await?;
+    dies_at(&world, points).await?;
+    let recalled = next.answer().await?;
+    assert!(recalled.contains("the first"), "{recalled}");
+    assert_eq!(question.said_in_thread()?, ["one", recalled.as_str()]);
+    assert_eq!(world.ledger().count("begin"), 2, "one for each question");
+    world.nothing_is_left().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_survives_a_death_after_its_transcript_was_fetched() -> Result<()> {
+    a_conversation_survives(&["carry.fetched", "carry.fetched"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_survives_a_death_after_its_transcript_was_put_in_its_place() -> Result<()> {
+    a_conversation_survives(&["carry.placed"]).await
+}
