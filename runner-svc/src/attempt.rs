@@ -12,6 +12,7 @@
 mod again;
 mod ask;
 mod carry;
+mod changes;
 mod ending;
 mod follow;
 mod lease;
@@ -341,6 +342,7 @@ impl Work {
         let project = self.project()?.clone();
         let cwd = self.place(&project).await?;
         // Boxed: what asks NATS is large, and every attempt would carry it.
+        Box::pin(self.bring_changes(&project)).await?;
         let session = Box::pin(self.conversation(&cwd)).await?;
         self.renew_surely().await?;
         let spec = self.host.spec(&project, session, cwd);

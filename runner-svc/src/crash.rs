@@ -12,6 +12,8 @@ pub(crate) const POINTS: &[&str] = &[
     "claim.noted",
     "claim.written",
     // Rule 6: what the conversation left elsewhere comes along.
+    "carry.putting",
+    "carry.put",
     "carry.fetched",
     "carry.placed",
     "spool.made",
@@ -40,6 +42,7 @@ pub(crate) const POINTS: &[&str] = &[
     "finish.kept",
     "finish.copied",
     "finish.carried",
+    "finish.bundled",
     "finish.filed",
     "finish.written",
     "finish.acked",

@@ -12,11 +12,13 @@
 //! are all that the repository sees. It runs no hook of the project (`setup` is for that), and
 //! deletes nothing that is not committed and in another branch or a remote.
 
+mod carry;
 mod fit;
 mod git;
 mod make;
 mod place;
 mod process;
+mod put;
 mod sweep;
 
 use std::ffi::OsString;
@@ -30,12 +32,14 @@ use schemas::ids::{ProjectName, ThreadId};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
+pub(crate) use carry::{CarryError, Take, Taken};
 pub(crate) use fit::{CopyPath, FitError};
 pub(crate) use git::GitError;
 use git::{Git, Link, Repo};
 pub(crate) use place::PlaceError;
 use place::{Lock, Phase, Place};
 use process::Env;
+pub(crate) use put::Put;
 #[cfg(test)]
 pub(crate) use sweep::{Stays, SweepError};
 

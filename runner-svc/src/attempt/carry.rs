@@ -152,7 +152,8 @@ impl Work {
             Some(path) => self.leave_transcript(spool, &path).await?,
             None => None,
         };
-        Ok(Some(Carried { transcript, changes: None }))
+        let changes = self.leave_changes().await?;
+        Ok(Some(Carried { transcript, changes }))
     }
 
     async fn leave_transcript(&mut self, spool: &Spool, path: &Path) -> Result<Option<File>> {
@@ -182,9 +183,13 @@ impl Work {
 
     /// Remembers what was put there, now that the record names it.
     pub(super) fn left_behind(&self, left: Option<&Carried>) {
-        if let Some(transcript) = left.and_then(|left| left.transcript.as_ref()) {
+        let Some(Carried { transcript, changes }) = left else { return };
+        if let Some(transcript) = transcript {
             let session = self.held.request.session;
             tokio::task::block_in_place(|| self.host.sessions.remember(session, transcript));
+        }
+        if let Some(changes) = changes {
+            self.left_changes(changes);
         }
     }
 

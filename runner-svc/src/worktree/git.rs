@@ -115,7 +115,7 @@ pub(super) struct Git<'a> {
 }
 
 impl Git<'_> {
-    async fn call(
+    pub(super) async fn call(
         &self,
         dir: &Path,
         words: &'static str,

@@ -9,7 +9,7 @@ use backon::Retryable as _;
 
 use super::fit;
 use super::git::{GitError, Link, Repo};
-use super::place::{Phase, PlaceError};
+use super::place::{Known, Phase, PlaceError};
 use super::{Held, PrepareError, Workplace, given, is_same, pauses};
 
 impl Held<'_> {
@@ -110,6 +110,7 @@ impl Held<'_> {
             let (cwd, env) = (place.inside(&inside), &self.all.set_up_env);
             fit::set_up(command, place, &cwd, env, &self.lock, self.all.bounds.set_up).await?;
         }
+        place.know(&Known::Fresh)?;
         place.mark(&Phase::Ready { inside: inside.clone() })?;
         tracing::info!(path = %place.path.display(), branch = place.branch, "a worktree is made");
         Ok(given(place, &inside)?)

@@ -8,6 +8,9 @@
 //! | `<project>/<thread>.log` | what the set-up command printed |
 //! | `<project>/<thread>.done` | the set-up command ended well: written by the shell that ran it |
 //! | `<project>/<thread>.part` | a file that is being copied |
+//! | `<project>/<thread>.known` | what is [`Known`] of it, as the mark |
+//! | `<project>/<thread>.aside/` | a repository in which it is made a commit; nothing that lasts |
+//! | `<project>/<thread>.bundle` | what came from another host and is about to be put |
 //! | `<project>.new/<thread>/` | the workbench: a worktree that is being made or removed, and the one place where anything is overwritten or deleted |
 //!
 //! It never looks into a worktree.
@@ -21,9 +24,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use platform::clock::now_ms;
 use schemas::ids::{ProjectName, ThreadId};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
+
+use crate::keeper::record::sync_dir;
 
 /// How often a lock that is held is asked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -49,6 +55,21 @@ pub(super) enum Phase {
     Directory {
         /// Why, until it was said.
         why: Option<String>,
+    },
+}
+
+/// What is known of a worktree, for what comes to it from another host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub(super) enum Known {
+    /// It is as it was made; nobody was in it.
+    Fresh,
+    /// It is being made what it was elsewhere. Nobody was let in.
+    Putting,
+    /// It was this snapshot when its changes were carried away, or when they were put.
+    At {
+        /// The commit.
+        snapshot: String,
     },
 }
 
@@ -132,14 +153,39 @@ impl Place {
 
     /// How far it is; `None`: nobody asked for it yet.
     pub(super) fn phase(&self) -> Result<Option<Phase>, PlaceError> {
-        let path = self.beside("json");
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(PlaceError::disk(&path)(error)),
-        };
-        let read = serde_json::from_slice(&text);
-        read.map(Some).map_err(|source| PlaceError::BadMark { path, source })
+        read_mark(self.beside("json"))
+    }
+
+    /// What is known of the worktree; `None`: nothing.
+    pub(super) fn known(&self) -> Result<Option<Known>, PlaceError> {
+        read_mark(self.beside("known"))
+    }
+
+    /// Says what is known of the worktree. It stands on the disk when this returns.
+    pub(super) fn know(&self, known: &Known) -> Result<(), PlaceError> {
+        self.write_mark("known", &serde_json::to_vec(known).expect("text only"))
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn forget_known(&self) -> Result<(), PlaceError> {
+        let path = self.beside("known");
+        let forget = || gone(fs::remove_file(&path)).and_then(|()| sync_dir(&self.folder));
+        forget().map_err(PlaceError::disk(&path))
+    }
+
+    /// Where the worktree is made a commit.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.beside("aside")
+    }
+
+    /// Where a bundle lies that is about to be put.
+    pub(super) fn bundle(&self) -> PathBuf {
+        self.beside("bundle")
+    }
+
+    /// The thread.
+    pub(super) fn thread(&self) -> ThreadId {
+        self.thread
     }
 
     /// Notes that the place is used now: by its mark's time. Without a mark there is nothing to note.
@@ -158,15 +204,18 @@ impl Place {
 
     /// Says how far it is. It stands on the disk when this returns.
     pub(super) fn mark(&self, phase: &Phase) -> Result<(), PlaceError> {
-        let path = self.beside("json");
-        let fresh = self.beside("json.new");
-        let text = serde_json::to_vec(phase).expect("text only");
+        self.write_mark("json", &serde_json::to_vec(phase).expect("text only"))
+    }
+
+    fn write_mark(&self, extension: &str, text: &[u8]) -> Result<(), PlaceError> {
+        let path = self.beside(extension);
+        let fresh = self.beside(&format!("{extension}.new"));
         let write = || {
             let mut file = File::create(&fresh)?;
-            file.write_all(&text)?;
+            file.write_all(text)?;
             file.sync_all()?;
             fs::rename(&fresh, &path)?;
-            File::open(&self.folder)?.sync_all()
+            sync_dir(&self.folder)
         };
         write().map_err(PlaceError::disk(&path))
     }
@@ -213,7 +262,11 @@ impl Place {
 
     /// Removes all that lies beside the worktree, which is gone; the mark last, and then the lock.
     pub(super) fn forget(&self, _held: &Lock) -> Result<(), PlaceError> {
-        for extension in ["done", "part", "log", "json.new", "json", "lock"] {
+        let aside = self.aside();
+        gone(fs::remove_dir_all(&aside)).map_err(PlaceError::disk(&aside))?;
+        let files =
+            ["done", "part", "log", "bundle", "known.new", "known", "json.new", "json", "lock"];
+        for extension in files {
             let path = self.beside(extension);
             gone(fs::remove_file(&path)).map_err(PlaceError::disk(&path))?;
         }
@@ -254,6 +307,16 @@ impl Place {
         let is_same = (now.dev(), now.ino()) == (held.dev(), held.ino());
         Ok(is_same.then_some(Lock(file)))
     }
+}
+
+fn read_mark<T: DeserializeOwned>(path: PathBuf) -> Result<Option<T>, PlaceError> {
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(PlaceError::disk(&path)(error)),
+    };
+    let read = serde_json::from_slice(&text);
+    read.map(Some).map_err(|source| PlaceError::BadMark { path, source })
 }
 
 fn gone(removed: io::Result<()>) -> io::Result<()> {

@@ -198,7 +198,7 @@ impl Held<'_> {
         Ok(first.map(|first| Stays::Changes { first, count: files.len() }))
     }
 
-    fn is_mere_copy(&self, record: &[u8], inside: &str) -> bool {
+    pub(super) fn is_mere_copy(&self, record: &[u8], inside: &str) -> bool {
         let Some(file) = record.strip_prefix(b"?? ") else { return false };
         let file = Path::new(OsStr::from_bytes(file));
         let to = self.place.inside(inside);

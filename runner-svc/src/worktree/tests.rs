@@ -1,5 +1,6 @@
 //! The real git, in temporary folders, with settings of its own.
 
+mod carrying;
 mod half_made;
 mod sweeping;
 

@@ -5,7 +5,8 @@
 //! question of its threads to the other.
 
 use anyhow::Result;
-use harness::{Colleague, Question, World};
+use harness::builder::Claude;
+use harness::{COLLEAGUE, Colleague, Question, World};
 use serde_json::json;
 
 /// The stream below the project's FILES.
@@ -132,5 +133,22 @@ async fn an_answer_does_not_wait_for_a_transcript_that_files_does_not_take() -> 
     assert_eq!(next.mark().await?, "✅");
     assert_eq!(said(question, "What was said here stays on host")?, 1);
     assert_eq!(resumed(&world), [false, true], "it is there all the same");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_claude_goes_on_at_another_runner() -> Result<()> {
+    let world = World::builder().claude(Claude::Real).shared().without_runner().start().await?;
+    let mut second = world.colleague().await?;
+    world.start_runner().await?;
+    let question = world.say("the first [[say one]]")?;
+    assert_eq!(question.answer().await?, "one");
+    let next = handed_over(&world, &mut second, question, "[[recall]]").await?;
+    let recalled = next.answer().await?;
+    assert!(recalled.contains("the first"), "{recalled}");
+    assert_eq!(said(question, RESUMED)?, 1);
+    for log in ["runner-svc", COLLEAGUE] {
+        assert!(!world.log(log).contains("may lack the last words"), "{log}");
+    }
     Ok(())
 }
