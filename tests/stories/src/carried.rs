@@ -4,9 +4,12 @@
 //! The first runner is the world's own, the second one `build-2`. A runner that drains leaves the next
 //! question of its threads to the other.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::Result;
-use harness::builder::Claude;
-use harness::{COLLEAGUE, Colleague, Question, World};
+use harness::project::git;
+use harness::{COLLEAGUE, Claude, Colleague, Question, World};
 use serde_json::json;
 
 /// The stream below the project's FILES.
@@ -16,7 +19,8 @@ const RESUMED: &str = "-# Resumed on **build-2**.";
 
 /// A world with both runners' hosts, of which the first serves.
 async fn two_hosts() -> Result<(World, Colleague)> {
-    let world = World::builder().shared().without_runner().start().await?;
+    let tools = ["Bash", "Read", "Write"];
+    let world = World::builder().shared().tools(&tools).without_runner().start().await?;
     let second = world.colleague().await?;
     world.start_runner().await?;
     Ok((world, second))
@@ -43,6 +47,13 @@ async fn handed_over<'w>(
     question.follow_up(text).await
 }
 
+/// Stops the second runner when nothing is left of its host.
+async fn ends_well(world: &World, mut second: Colleague) -> Result<()> {
+    world.until("the end of all at the second host", || second.beside().is_empty()).await?;
+    assert!(second.stop()?.success());
+    Ok(())
+}
+
 /// How often something of this kind was said in the thread.
 fn said(question: Question<'_>, text: &str) -> Result<usize> {
     Ok(question.said_in_thread()?.iter().filter(|said| said.contains(text)).count())
@@ -66,7 +77,7 @@ async fn the_next_question_of_a_thread_goes_on_at_another_runner() -> Result<()>
     assert_eq!(said(question, RESUMED)?, 1);
     // And back again, with what was said at the other one.
     assert!(world.runner_command(&["drain", "--off"]).await?.status.success());
-    assert!(second.stop()?.success());
+    ends_well(&world, second).await?;
     world.stop_runner().await?;
     world.start_runner().await?;
     let moved = world.gateway_command(&["move", &question.thread().to_string(), "host"]).await?;
@@ -116,7 +127,7 @@ async fn a_conversation_that_files_has_no_more_begins_anew_and_that_is_said_once
     assert_eq!(said(question, "begins anew, and knows nothing of it")?, 1);
     assert_eq!(said(question, RESUMED)?, 1);
     assert!(!question.said_in_thread()?.iter().any(|said| said.contains("the first")));
-    Ok(())
+    ends_well(&world, second).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,5 +161,104 @@ async fn the_real_claude_goes_on_at_another_runner() -> Result<()> {
     for log in ["runner-svc", COLLEAGUE] {
         assert!(!world.log(log).contains("may lack the last words"), "{log}");
     }
-    Ok(())
+    ends_well(&world, second).await
+}
+
+/// What claude does to a worktree: a commit, a change, a new file, and one that git ignores.
+const WORK: &str = r#"the first [[tool Bash {"command":"git -c user.name=Ada -c user.email=ada@example.org commit --quiet --allow-empty --message=Empty"}]]
+[[tool Write {"file_path":".gitignore","content":"ignored.txt\n"}]]
+[[tool Write {"file_path":"ignored.txt","content":"a build\n"}]]
+[[tool Write {"file_path":"new.txt","content":"new\n"}]]
+[[tool Write {"file_path":"README.md","content":"changed\n"}]] [[say one]]"#;
+
+/// What git says of a worktree, and the subject of its commit.
+fn status(worktree: &Path) -> Result<(String, String)> {
+    let status = git(worktree, &["status", "--porcelain", "--untracked-files=all"])?;
+    Ok((status, git(worktree, &["log", "-1", "--format=%H %s"])?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uncommitted_work_of_a_shared_project_comes_along_and_stays_uncommitted() -> Result<()> {
+    let (world, mut second) = two_hosts().await?;
+    let question = world.say(WORK)?;
+    assert_eq!(question.answer().await?, "one");
+    world.is_quiet().await?;
+    let [here, there] = world.worktrees_of(&second, &question.thread().to_string());
+    let left = status(&here)?;
+    assert!(left.1.ends_with(" Empty"), "{left:?}");
+    let next = r#"[[tool Read {"file_path":"new.txt"}]] [[say {result}]]"#;
+    let next = handed_over(&world, &mut second, question, next).await?;
+    assert!(next.answer().await?.contains("new"));
+    assert_eq!(status(&there)?, left);
+    assert_eq!(fs::read_to_string(there.join("README.md"))?, "changed\n");
+    assert!(!there.join("ignored.txt").exists(), "what git ignores stays");
+    // Nothing happened to the first one's.
+    assert_eq!(status(&here)?, left);
+    assert!(here.join("ignored.txt").exists());
+    let project = world.folder().project();
+    assert_eq!(git(&project, &["for-each-ref", "refs/holdfast"])?, "");
+    assert_eq!(said(question, RESUMED)?, 1);
+    assert_eq!(said(question, "⚠️")?, 0, "{:?}", question.said_in_thread()?);
+    ends_well(&world, second).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_is_too_large_stays_and_that_is_said_once() -> Result<()> {
+    let (world, mut second) = two_hosts().await?;
+    let large = r#"[[tool Bash {"command":"truncate -s 60M large"}]]"#;
+    let question = world.say(&format!("the first {large} [[say one]]"))?;
+    assert_eq!(question.mark().await?, "✅");
+    let again = question.follow_up("[[say again]]").await?;
+    assert_eq!(again.mark().await?, "✅");
+    let [here, there] = world.worktrees_of(&second, &question.thread().to_string());
+    assert!(here.join("large").exists());
+    let next = handed_over(&world, &mut second, question, "[[recall]]").await?;
+    assert_eq!(next.mark().await?, "✅");
+    assert!(!there.join("large").exists());
+    assert_eq!(said(question, "What was changed in this conversation stays on host")?, 1);
+    assert_eq!(said(question, "it is too large")? + said(question, "are too large (62 MB)")?, 1);
+    assert_eq!(resumed(&world), [false, true, true], "the conversation came along");
+    ends_well(&world, second).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_of_a_lost_attempt_is_kept_beside_what_comes_along() -> Result<()> {
+    let world = World::builder().shared().without_runner().start().await?;
+    let mut second = world.colleague().await?;
+    second.start().await?;
+    let question = world.say("[[say one]]")?;
+    assert_eq!(question.answer().await?, "one");
+    let lost =
+        r#"[[tool Write {"file_path":"lost.txt","content":"half\n"}]] [[wait go]] [[say two]]"#;
+    let next = question.follow_up(lost).await?;
+    world.reached("go").await?;
+    world.start_runner().await?;
+    second.is_lost()?;
+    let thread = question.thread().to_string();
+    let to = |runner| {
+        let (world, thread) = (&world, thread.clone());
+        async move {
+            let moved = world.gateway_command(&["move", &thread, runner]).await?;
+            anyhow::ensure!(moved.status.success(), "{moved:?}");
+            anyhow::Ok(())
+        }
+    };
+    to("host").await?;
+    world.notes("a second claude", |ledger| ledger.count("wait") == 2).await?;
+    world.release("go")?;
+    assert_eq!(next.mark().await?, "✅");
+    let whole = r#"[[tool Write {"file_path":"lost.txt","content":"whole\n"}]] [[say two]]"#;
+    assert_eq!(question.follow_up(whole).await?.mark().await?, "✅");
+    // Back at the one that was lost, whose worktree is as its claude left it.
+    second.start().await?;
+    to("build-2").await?;
+    let third = question.follow_up("[[say three]]").await?;
+    assert_eq!(third.mark().await?, "✅");
+    let [_, there] = world.worktrees_of(&second, &thread);
+    assert_eq!(fs::read_to_string(there.join("lost.txt"))?, "whole\n");
+    assert_eq!(said(question, "build-2 had changes of its own here")?, 1);
+    let kept = git(&there, &["for-each-ref", "--format=%(refname)", "refs/holdfast/kept"])?;
+    assert!(!kept.is_empty() && said(question, &kept)? == 1, "{kept}");
+    assert_eq!(git(&there, &["show", &format!("{kept}:lost.txt")])?, "half");
+    ends_well(&world, second).await
 }

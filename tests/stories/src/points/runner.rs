@@ -8,7 +8,7 @@ use crate::scene::claudes_for_the_answer;
 
 /// The runner dies at these points, one life after the other; its last life goes on. Whatever was
 /// not acknowledged is delivered again as soon as the runner is back.
-async fn dies_at(world: &World, points: &[&str]) -> Result<()> {
+pub(super) async fn dies_at(world: &World, points: &[&str]) -> Result<()> {
     for point in points {
         world.start_runner_to_die_at(point).await?;
         dies(world).await?;
@@ -16,7 +16,7 @@ async fn dies_at(world: &World, points: &[&str]) -> Result<()> {
     world.start_runner().await
 }
 
-async fn dies(world: &World) -> Result<()> {
+pub(super) async fn dies(world: &World) -> Result<()> {
     world.runner_dies().await?;
     world.deliver_again().await
 }
@@ -224,33 +224,4 @@ an_answer_survives! {
     an_answer_survives_a_death_after_the_transcript_was_put_into_files: "finish.carried";
     an_answer_survives_two_deaths_after_the_transcript_was_put_into_files:
         "finish.carried", "finish.carried";
-}
-
-// Rule 6: what the conversation left elsewhere.
-/// The runner dies at this point, where it gets a transcript from FILES: its own is gone.
-async fn a_conversation_survives(points: &[&str]) -> Result<()> {
-    let world = World::start().await?;
-    let question = world.say("the first [[say one]]")?;
-    assert_eq!(question.answer().await?, "one");
-    world.is_quiet().await?;
-    world.stop_runner().await?;
-    let projects = world.folder().home().join(".claude/projects");
-    std::fs::remove_dir_all(&projects).context("there is no transcript")?;
-    let next = question.follow_up("[[recall]]").await?;
-    dies_at(&world, points).await?;
-    let recalled = next.answer().await?;
-    assert!(recalled.contains("the first"), "{recalled}");
-    assert_eq!(question.said_in_thread()?, ["one", recalled.as_str()]);
-    assert_eq!(world.ledger().count("begin"), 2, "one for each question");
-    world.nothing_is_left().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_conversation_survives_a_death_after_its_transcript_was_fetched() -> Result<()> {
-    a_conversation_survives(&["carry.fetched", "carry.fetched"]).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_conversation_survives_a_death_after_its_transcript_was_put_in_its_place() -> Result<()> {
-    a_conversation_survives(&["carry.placed"]).await
 }
