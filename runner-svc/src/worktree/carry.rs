@@ -158,29 +158,19 @@ impl Held<'_> {
         let dir = self.place.aside();
         let git = self.git();
         let format = git.call(&self.place.path, "rev-parse --show-object-format", &[]).await?;
-        gone(fs::remove_dir_all(&dir)).map_err(PlaceError::disk(&dir))?;
+        self.blocking(|place| {
+            let dir = place.aside();
+            gone(fs::remove_dir_all(&dir)).map_err(PlaceError::disk(&dir))
+        })
+        .await?;
         let mut env = self.all.git_env.clone();
         env.insert("GIT_DEFAULT_HASH".into(), OsString::from_vec(format.trim_ascii_end().to_vec()));
         let at = Git { env: &env, lock: &self.lock };
         at.call(&self.place.path, "init --quiet --bare --template= --", &[dir.as_os_str()]).await?;
-        let objects = dir.join("objects");
-        let mut alternates = link.common.join("objects").into_os_string();
-        alternates.push("\n");
-        let write = || -> io::Result<()> {
-            fs::create_dir_all(objects.join("info"))?;
-            fs::write(objects.join("info/alternates"), alternates.as_bytes())?;
-            let copies = [
-                (link.admin.join("index"), dir.join("index")),
-                (link.common.join("shallow"), dir.join("shallow")),
-            ];
-            for (from, to) in copies {
-                gone(fs::copy(from, to).map(drop))?;
-            }
-            Ok(())
-        };
-        write().map_err(PlaceError::disk(&dir))?;
+        let link = link.clone();
+        self.blocking(move |place| borrow(&place.aside(), &link)).await?;
         env.insert("GIT_INDEX_FILE".into(), dir.join("index").into());
-        env.insert("GIT_OBJECT_DIRECTORY".into(), objects.into());
+        env.insert("GIT_OBJECT_DIRECTORY".into(), dir.join("objects").into());
         Ok(Aside { dir, env })
     }
 
@@ -281,6 +271,23 @@ fn except(file: &Path) -> OsString {
     let mut spec = OsString::from(":(top,exclude,literal)");
     spec.push(file);
     spec
+}
+
+/// Makes a repository borrow from another one, and begin with a worktree's index.
+fn borrow(dir: &Path, from: &Link) -> Result<(), PlaceError> {
+    let objects = dir.join("objects");
+    let mut alternates = from.common.join("objects").into_os_string();
+    alternates.push("\n");
+    let copies = [
+        (from.admin.join("index"), dir.join("index")),
+        (from.common.join("shallow"), dir.join("shallow")),
+    ];
+    let write = || -> io::Result<()> {
+        fs::create_dir_all(objects.join("info"))?;
+        fs::write(objects.join("info/alternates"), alternates.as_bytes())?;
+        copies.iter().try_for_each(|(from, to)| gone(fs::copy(from, to).map(drop)))
+    };
+    write().map_err(PlaceError::disk(dir))
 }
 
 /// A single line of git's.

@@ -12,6 +12,8 @@ use harness::project::git;
 use harness::{COLLEAGUE, Claude, Colleague, Question, World};
 use serde_json::json;
 
+use crate::secured::VIOLATION;
+
 /// The stream below the project's FILES.
 const FILES: &str = "OBJ_FILES_app";
 /// What is said when the second runner goes on.
@@ -199,6 +201,28 @@ async fn uncommitted_work_of_a_shared_project_comes_along_and_stays_uncommitted(
     assert_eq!(git(&project, &["for-each-ref", "refs/holdfast"])?, "");
     assert_eq!(said(question, RESUMED)?, 1);
     assert_eq!(said(question, "⚠️")?, 0, "{:?}", question.said_in_thread()?);
+    ends_well(&world, second).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runners_with_keys_of_their_own_hand_a_conversation_over() -> Result<()> {
+    let tools = ["Bash", "Read", "Write"];
+    let world = World::builder().secured().shared().tools(&tools).without_runner().start().await?;
+    world.more_keys(&[COLLEAGUE]).await?;
+    world.kill_nats().await?;
+    world.start_nats().await?;
+    let mut second = world.colleague().await?;
+    world.start_runner().await?;
+    let question = world.say(WORK)?;
+    assert_eq!(question.answer().await?, "one");
+    let next = handed_over(&world, &mut second, question, "[[recall]]").await?;
+    assert!(next.answer().await?.contains("the first"));
+    let [_, there] = world.worktrees_of(&second, &question.thread().to_string());
+    assert_eq!(fs::read_to_string(there.join("README.md"))?, "changed\n");
+    for service in ["gateway-svc", "runner-svc", COLLEAGUE] {
+        let log = world.log(service);
+        assert!(!log.contains(VIOLATION), "{service} needs more than it may:\n{log}");
+    }
     ends_well(&world, second).await
 }
 

@@ -6,6 +6,8 @@
 //! those of the gateway, `moves.rs` and `keys.rs` those of its commands, by the rules of
 //! `docs/protocol.md`.
 //! of the runner, `carried.rs` those at which a conversation comes along, `gateway.rs` and `late.rs` those of the gateway, by the rules of `docs/protocol.md`.
+//! of the runner, `carried.rs` those at which a conversation comes along, `gateway.rs` and `late.rs`
+//! those of the gateway, by the rules of `docs/protocol.md`.
 
 mod carried;
 mod gateway;

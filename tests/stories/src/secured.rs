@@ -7,7 +7,7 @@ use harness::{COLLEAGUE, Certificate, Try, World};
 use crate::scene::{claudes_for_the_answer, in_the_middle};
 
 const RUNNER: &str = "runner-host";
-const VIOLATION: &str = "Permissions Violation";
+pub(crate) const VIOLATION: &str = "Permissions Violation";
 
 async fn secured() -> Result<World> {
     World::builder().secured().start().await
