@@ -7,6 +7,7 @@
 mod files;
 mod identity;
 
+use files::Opened;
 pub(crate) use files::{Fetched, digest_of};
 
 use std::cmp::Ordering;
@@ -76,6 +77,8 @@ pub(crate) struct Bus {
     work: Vec<PullConsumer>,
     /// What they must be like.
     specs: Vec<ConsumerSpec>,
+    /// The files of projects that were opened before.
+    files: Opened,
 }
 
 /// One delivery of work. Dropping it without [`Delivery::done`] lets it come again.
@@ -146,6 +149,7 @@ impl Bus {
             controls: context.get_key_value(streams::CONTROL).await?,
             work,
             specs,
+            files: Opened::default(),
             context,
             connects,
         })

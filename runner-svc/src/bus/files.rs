@@ -4,10 +4,12 @@
 //! Nothing is ever replaced or taken away: a runner may not, and needs not. It decides nothing about
 //! what a file is for.
 
-use std::fmt::Write as _;
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::object_store::{
@@ -28,6 +30,16 @@ const FILE_WAIT: Duration = Duration::from_secs(30);
 const PACE: u64 = 512 * 1024;
 /// How much is read and written at once.
 const STEP: usize = 128 * 1024;
+
+/// The files of projects that were opened before: no more than the runner has projects.
+#[derive(Clone, Default)]
+pub(super) struct Opened(Arc<Mutex<HashMap<ProjectName, ObjectStore>>>);
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opened")
+    }
+}
 
 /// What became of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,9 +124,17 @@ impl Bus {
         Ok(if digest == file.digest { Fetched::Whole } else { Fetched::Gone })
     }
 
+    /// Opens FILES of a project. Each answer waits for it, so that is done once.
     async fn files(&self, project: &ProjectName) -> Result<ObjectStore> {
-        let opened = self.context.get_object_store(streams::files_bucket(project)).await;
-        opened.map_err(request("opening FILES"))
+        let opened = || self.files.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = opened().get(project).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let files = self.context.get_object_store(streams::files_bucket(project)).await;
+        let files = files.map_err(request("opening FILES"))?;
+        opened().insert(project.clone(), files.clone());
+        Ok(files)
     }
 }
 
