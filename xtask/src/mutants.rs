@@ -122,7 +122,7 @@ impl Trial {
 
     /// Shows the model's mutations with what told of them.
     fn model(&self) -> anyhow::Result<()> {
-        let mut run = self.nextest("schemas", &format!("test(^{MODEL})"))?;
+        let mut run = self.nextest("schemas", &format!("test(/^{MODEL}/)"))?;
         process::run(run.args(["--success-output", "final", "--status-level", "none"]))
     }
 
