@@ -25,9 +25,11 @@ impl Work {
         {
             self.put_changes(project, &changes).await?;
         }
-        let request = &self.held.request;
-        let entered = self.host.worktrees.is_entered(&request.project, request.thread);
-        entered.map_err(Refused::trouble)
+        let (name, thread) = (self.held.request.project.clone(), self.held.request.thread);
+        let host = std::sync::Arc::clone(&self.host);
+        let site = Site { project: &name, directory: &project.directory, options: &project.place };
+        let entering = Box::pin(host.worktrees.is_entered(site, thread));
+        self.meanwhile(entering).await?.map_err(|error| self.is_not_put(error))
     }
 
     async fn put_changes(&mut self, project: &Project, changes: &Changes) -> Result<(), Refused> {

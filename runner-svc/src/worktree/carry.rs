@@ -115,6 +115,8 @@ impl Worktrees {
 
 /// What is not committed.
 pub(super) struct Changed {
+    /// How many files, mere copies left out.
+    pub(super) files: usize,
     /// How large the files are.
     pub(super) bytes: u64,
     /// Those that are mere copies of the project's own.
@@ -141,12 +143,16 @@ impl Held<'_> {
 
     pub(super) async fn sized_changes(&self, inside: &str) -> Result<Changed, CarryError> {
         let records = self.git().changes(&self.place.path).await?;
-        let mut changed = Changed { bytes: 0, copies: Vec::new() };
+        let mut changed = Changed { files: 0, bytes: 0, copies: Vec::new() };
         for record in records {
             let file = Path::new(OsStr::from_bytes(record.get(3..).unwrap_or_default()));
             if self.is_mere_copy(&record, inside) {
                 changed.copies.push(file.to_owned());
-            } else if let Ok(found) = fs::symlink_metadata(self.place.path.join(file)) {
+                continue;
+            }
+            changed.files += 1;
+            // What was deleted has no size.
+            if let Ok(found) = fs::symlink_metadata(self.place.path.join(file)) {
                 changed.bytes = changed.bytes.saturating_add(found.len());
             }
         }

@@ -74,20 +74,26 @@ impl Worktrees {
         Place::new(&self.root, project, thread).know(&known)
     }
 
-    /// Somebody comes to a thread's worktree: it is no longer as it was made.
+    /// Somebody comes to a thread's worktree: it is no longer as it was made. What was cut while it was
+    /// put, and cannot be put any more, gives way to what is committed there; it is nobody's.
     ///
     /// # Errors
     ///
-    /// [`PlaceError`]; then nobody may come.
-    pub(crate) fn is_entered(
+    /// [`CarryError`]; then nobody may come.
+    pub(crate) async fn is_entered(
         &self,
-        project: &ProjectName,
+        site: Site<'_>,
         thread: ThreadId,
-    ) -> Result<(), PlaceError> {
-        let place = Place::new(&self.root, project, thread);
+    ) -> Result<(), CarryError> {
+        let place = Place::new(&self.root, site.project, thread);
         match place.known()? {
-            Some(Known::Fresh) => place.forget_known(),
-            Some(Known::Putting | Known::At { .. }) | None => Ok(()),
+            Some(Known::Fresh) => Ok(place.forget_known()?),
+            Some(Known::Putting) => {
+                let held = self.hold(site, &place, LOCK_MAX).await?;
+                held.give_up().await?;
+                Ok(place.forget_known()?)
+            }
+            Some(Known::At { .. }) | None => Ok(()),
         }
     }
 
@@ -130,13 +136,13 @@ impl Held<'_> {
         if known.as_ref() == Some(&at) {
             return Ok(Put::There);
         }
+        let Changed { files, bytes, copies } = self.sized_changes(inside).await?;
         if let Some(why) = self.lacks(changes, bundle).await? {
-            // Without a bundle there is nothing to bring, and the commit that a new worktree was made
-            // from is as good.
-            let is_as_good = bundle.is_none() && known == Some(Known::Fresh);
+            // There is nothing to bring but another commit of the project's own.
+            let is_as_good = bundle.is_none()
+                && (known == Some(Known::Fresh) || files == 0 && self.has_no_commits().await?);
             return Ok(if is_as_good { Put::There } else { Put::Missing(why) });
         }
-        let Changed { bytes, copies } = self.sized_changes(inside).await?;
         let is_ours = matches!(known, Some(Known::Fresh | Known::Putting));
         if CHANGES_MAX < bytes && !is_ours {
             let why = "the worktree there has changes of its own, which are too large to be kept";
@@ -145,8 +151,7 @@ impl Held<'_> {
         let kept = match known {
             Some(Known::Fresh) => self.keep_branch(changes).await?,
             Some(Known::Putting) => {
-                // Left by a git that was killed: the place is locked, and nobody was let in.
-                let _ = fs::remove_file(link.admin.join("index.lock"));
+                unlock(link);
                 None
             }
             Some(Known::At { snapshot: before }) => {
@@ -180,6 +185,22 @@ impl Held<'_> {
         };
         let aside = self.aside(link).await?;
         Ok(Some(self.snapshot(&aside.env, &head, copies).await?))
+    }
+
+    /// Makes what was put by half what is committed.
+    async fn give_up(&self) -> Result<(), CarryError> {
+        let Some((link, inside)) = self.worktree()? else { return Ok(()) };
+        let Some(head) = self.git().commit(&self.place.path, "HEAD").await? else { return Ok(()) };
+        unlock(&link);
+        let copies = self.sized_changes(&inside).await?.copies;
+        self.replace(&head, &head, &copies).await
+    }
+
+    /// Whether all that is committed here is in another branch or in a remote as well.
+    async fn has_no_commits(&self) -> Result<bool, CarryError> {
+        let (git, path) = (self.git(), &self.place.path);
+        let Some(head) = git.commit(path, "HEAD").await? else { return Ok(true) };
+        Ok(git.own_commits(path, &self.place.branch, &[head]).await? == 0)
     }
 
     /// Brings the commits into the repository. Returns what is missing.
@@ -270,4 +291,9 @@ impl Held<'_> {
         git.call(path, "-c core.hooksPath=/dev/null reset --quiet --mixed", &[]).await?;
         Ok(())
     }
+}
+
+/// Takes away the lock of a git that was killed: the place is locked, and nobody was let in.
+fn unlock(link: &Link) {
+    let _ = fs::remove_file(link.admin.join("index.lock"));
 }

@@ -36,13 +36,17 @@ impl World {
         self.prepare().await;
         let put = self.all.put(self.site(), thread(), changes, bundle.as_deref()).await;
         self.all.took(self.site(), thread());
-        self.all.is_entered(&self.name, thread()).expect("entered");
+        self.all.is_entered(self.site(), thread()).await.expect("entered");
         put.expect("put")
     }
 
     /// What is not committed, without the first space.
     fn status(&self) -> String {
         self.git(&self.place().path, &["status", "--porcelain", "--untracked-files=all"])
+    }
+
+    fn commit_empty(&self, subject: &str) {
+        self.git(&self.project, &["commit", "-q", "--allow-empty", "-m", subject]);
     }
 
     fn kept(&self) -> String {
@@ -76,7 +80,7 @@ async fn at_work() -> (World, PathBuf) {
     world.write("gone.txt", "to be deleted\n");
     world.commit(&world.project, "More");
     let path = world.worktree().await;
-    world.all.is_entered(&world.name, thread()).expect("entered");
+    world.all.is_entered(world.site(), thread()).await.expect("entered");
     put(&path, "done.txt", "done\n");
     world.commit(&path, "Done");
     put(&path, "a.txt", "two\n");
@@ -183,6 +187,20 @@ async fn a_put_that_was_cut_is_done_again_and_keeps_nothing() {
 }
 
 #[tokio::test]
+async fn a_put_that_was_cut_and_is_not_to_be_had_any_more_leaves_what_is_committed() {
+    let world = World::new();
+    let path = world.worktree().await;
+    world.place().know(&place::Known::Putting).expect("written");
+    put(&path, "a.txt", "two\n");
+    put(&path, "half.txt", "of something\n");
+    world.all.is_entered(world.site(), thread()).await.expect("entered");
+    assert_eq!((world.status(), files(&path)["a.txt"].as_str()), (String::new(), "one\n"));
+    put(&path, "mine.txt", "of claude's\n");
+    world.all.is_entered(world.site(), thread()).await.expect("entered");
+    assert!(path.join("mine.txt").exists(), "somebody was in it since");
+}
+
+#[tokio::test]
 async fn a_worktree_that_nobody_was_in_becomes_what_comes() {
     let (one, _) = at_work().await;
     let mut other = clone_of(&one);
@@ -212,6 +230,11 @@ async fn what_stands_on_commits_that_a_host_lacks_is_not_put() {
     let nothing = one.leave().await;
     assert_eq!(nothing.1, None, "nothing was changed");
     assert_eq!(other.bring(&nothing).await, Put::There, "its own commit is as good");
+    let there = other.leave().await;
+    other.commit_empty("Elsewhere");
+    assert_eq!(one.bring(&there).await, Put::Done, "an older one");
+    assert_eq!(other.bring(&nothing).await, Put::There, "nothing was changed there either");
+    one.bring(&nothing).await;
     put(&path, "a.txt", "two\n");
     let before = files(&other.place().path);
     let Put::Missing(why) = other.bring(&one.leave().await).await else { panic!("it was put") };
