@@ -278,7 +278,9 @@ async fn the_way_from_one_machine_to_several_is_as_it_is_written() -> Result<()>
 
 #[test]
 fn every_block_of_the_document_is_run() {
-    let sections: Vec<_> = blocks().iter().map(|block| block.section).collect();
+    // What is typed into a repository, to look, is no part of the tour.
+    let tour = blocks().into_iter().filter(|block| block.kind != "console");
+    let sections: Vec<_> = tour.map(|block| block.section).collect();
     let code = include_str!("scale_out.rs");
     for section in sections {
         assert!(code.contains(&format!("fleet.run(\"{section}\")")), "{section}");
