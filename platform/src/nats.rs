@@ -327,7 +327,8 @@ pub async fn created(context: &Context) -> Result<String, async_nats::Error> {
     Ok(all.join(" "))
 }
 
-fn is_absent(error: &jetstream::context::GetStreamError) -> bool {
+/// Whether the answer was that there is no such stream.
+pub fn is_absent(error: &jetstream::context::GetStreamError) -> bool {
     use jetstream::context::GetStreamErrorKind as Kind;
     match error.kind() {
         Kind::JetStream(error) => error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND,

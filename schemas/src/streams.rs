@@ -141,6 +141,11 @@ pub fn files_bucket(project: &ProjectName) -> String {
     format!("FILES_{project}")
 }
 
+/// The stream below the object store of a project's files (NATS' ADR-20).
+pub fn files_stream(project: &ProjectName) -> String {
+    format!("OBJ_{}", files_bucket(project))
+}
+
 /// What a durable pull consumer must be like: explicit acks, [`ACK_WAIT`], no end of deliveries,
 /// no back-off.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use schemas::ids::ProjectName;
 use schemas::record::Record;
 use schemas::streams::RunKey;
 
@@ -64,6 +65,15 @@ pub(super) async fn record(host: &Host, key: &RunKey) -> Result<Option<(Record, 
         async move { bus.record(&key).await }
     };
     patiently(host, read).await
+}
+
+/// Waits until somebody leads the FILES of a project.
+pub(super) async fn files(host: &Host, project: &ProjectName) -> Result<()> {
+    let look = || {
+        let (bus, project) = (host.bus.clone(), project.clone());
+        async move { bus.files_answer(&project).await }
+    };
+    patiently(host, look).await
 }
 
 /// Writes a record until it is known to stand or to be lost.

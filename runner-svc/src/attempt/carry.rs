@@ -18,7 +18,7 @@ use schemas::record::{NOTICE_MAX, REMARKS_MAX};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::ask::record;
+use super::ask::files;
 use super::{Left, Refused, Result, Work};
 use crate::bus::{Fetched, digest_of};
 use crate::command::{Session, transcript};
@@ -27,10 +27,11 @@ use crate::keeper::record::sync_dir;
 use crate::sessions::{Here, is_to_be_fetched};
 use crate::spool::Spool;
 
-/// How often a file is put or fetched before it is done without, with NATS answering in between. What
+/// How often a file is put or fetched before it is done without, with FILES answering in between. What
 /// failed for a moment only comes the second time.
-const TRIES: u32 = 3;
-/// The pause before the second time; each later one is that much longer.
+const TRIES: u32 = 5;
+/// The pause before the second time; each later one is that much longer. Together they are longer than
+/// a new leader needs to be known to all servers.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long claude has to write down what it has said. It writes ten times a second.
 const SETTLE_MAX: Duration = Duration::from_millis(800);
@@ -128,9 +129,9 @@ impl Work {
                 break;
             }
             self.meanwhile(tokio::time::sleep(PAUSE * tries)).await?;
-            // It is no fault of the file's as long as NATS is away.
-            let (host, key) = (Arc::clone(&self.host), self.held.key());
-            self.meanwhile(async move { record(&host, &key).await }).await??;
+            // It is no fault of the file's as long as nobody leads FILES.
+            let (host, project) = (Arc::clone(&self.host), self.held.request.project.clone());
+            self.meanwhile(async move { files(&host, &project).await }).await??;
         }
         Ok(false)
     }
@@ -226,9 +227,9 @@ impl Work {
                 break;
             }
             self.holding(tokio::time::sleep(PAUSE * tries)).await?;
-            // It is no fault of the file's as long as NATS is away.
-            let (host, key) = (Arc::clone(&self.host), self.held.key());
-            self.holding(async move { record(&host, &key).await }).await??;
+            // It is no fault of the file's as long as nobody leads FILES.
+            let (host, project) = (Arc::clone(&self.host), self.held.request.project.clone());
+            self.holding(async move { files(&host, &project).await }).await??;
         }
         Ok(false)
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use async_nats::jetstream::object_store::{
     self, GetErrorKind, ObjectMetadata, ObjectStore, PutErrorKind,
 };
+use platform::nats::is_absent;
 use schemas::carried::File;
 use schemas::ids::ProjectName;
 use schemas::streams;
@@ -122,6 +123,28 @@ impl Bus {
         let copied = timeout(wait(file), copy(object, to)).await.map_err(request(doing))?;
         let digest = copied.map_err(request(doing))?;
         Ok(if digest == file.digest { Fetched::Whole } else { Fetched::Gone })
+    }
+
+    /// Asks whoever leads FILES of a project for a sign of life. That they are missing is one, where
+    /// the records are there: a server that has just started knows of neither.
+    ///
+    /// # Errors
+    ///
+    /// Nobody leads them, or NATS did not answer: what failed there is no fault of the file's.
+    pub(crate) async fn files_answer(&self, project: &ProjectName) -> Result<()> {
+        let doing = "looking for FILES";
+        self.context.get_stream(streams::runs().name).await.map_err(request(doing))?;
+        match self.context.get_stream(streams::files_stream(project)).await {
+            Ok(files) => {
+                let cluster = files.cached_info().cluster.as_ref();
+                if cluster.is_some_and(|cluster| cluster.leader.is_none()) {
+                    return Err(request(doing)(io::Error::other("nobody leads them")));
+                }
+                Ok(())
+            }
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => Err(request(doing)(error)),
+        }
     }
 
     /// Opens FILES of a project. Each answer waits for it, so that is done once.

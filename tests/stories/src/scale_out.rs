@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use harness::{
-    Environment, Part, Plan, Postgres, Service, World, built, free_port, nats_server, ready,
+    Environment, Part, Plan, Postgres, Service, World, built, free_port, nats_server, processes,
+    ready,
 };
 use tokio::task::block_in_place;
 
@@ -270,6 +271,12 @@ async fn the_way_from_one_machine_to_several_is_as_it_is_written() -> Result<()>
     }
     let last = moved.follow_up("[[say eight]]").await?;
     assert_eq!(last.answer().await?, "eight");
+    // A runner that is stopped leaves what it has not swept to its next life.
+    let is_swept = || {
+        let all = processes::naming(world.folder().root());
+        !all.iter().any(|process| process.command.starts_with("tmux"))
+    };
+    world.until("the sweep of the last run", is_swept).await?;
     for host in fleet.hosts.values_mut() {
         host.stop()?;
     }
