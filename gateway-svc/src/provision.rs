@@ -125,7 +125,7 @@ pub(crate) async fn provision(
     }
     for project in configured.projects.iter().chain(wanted.named()) {
         let bucket = streams::files_bucket(project);
-        files(context, &bucket, num_replicas).await?;
+        files(context, project, num_replicas).await?;
         made.push(format!("files {bucket}"));
     }
     Ok(made)
@@ -180,8 +180,13 @@ async fn consumer(context: &Context, spec: &ConsumerSpec) -> anyhow::Result<()> 
         .with_context(|| format!("cannot make the consumer {}", spec.name))
 }
 
-async fn files(context: &Context, bucket: &str, num_replicas: usize) -> anyhow::Result<()> {
-    match context.get_stream(format!("OBJ_{bucket}")).await {
+async fn files(
+    context: &Context,
+    project: &ProjectName,
+    num_replicas: usize,
+) -> anyhow::Result<()> {
+    let bucket = streams::files_bucket(project);
+    match context.get_stream(streams::files_stream(project)).await {
         Ok(stream) => {
             let has = stream.cached_info().config.clone();
             if has.num_replicas == num_replicas {
@@ -195,7 +200,7 @@ async fn files(context: &Context, bucket: &str, num_replicas: usize) -> anyhow::
         Err(error) => tracing::debug!(%error, bucket, "there is no such object store yet"),
     }
     let config = object_store::Config {
-        bucket: bucket.to_owned(),
+        bucket: bucket.clone(),
         max_age: streams::KEEP,
         num_replicas,
         ..object_store::Config::default()

@@ -10,6 +10,7 @@
 use crate::ids::{ProjectName, RunnerId};
 use crate::streams::{
     self, CONTROL, ConsumerSpec, RUNNERS, RUNS, WORK, bucket_stream, bucket_subject, files_bucket,
+    files_stream,
 };
 
 /// One subject, and what it is for.
@@ -138,7 +139,7 @@ impl Permissions {
 
     fn reads_files(&mut self, project: &ProjectName) {
         let bucket = files_bucket(project);
-        let stream = format!("OBJ_{bucket}");
+        let stream = files_stream(project);
         self.says(format!("$JS.API.STREAM.INFO.{stream}"), "opens the files of its projects");
         self.says(format!("$JS.API.DIRECT.GET.{stream}.$O.{bucket}.M.*"), "finds a file");
         self.watches(&stream, "reads a file, by a consumer that goes when it is read");
