@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use async_nats::jetstream::Context;
 use platform::clock::now_ms;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
@@ -26,7 +25,7 @@ use crate::hearing::Hearing;
 use crate::poster::Poster;
 use crate::provision::{Wanted, provision};
 use crate::signals::Signals;
-use crate::store::{Alone, Store};
+use crate::store::{self, Alone, Store, StoreError};
 use crate::{
     discord, doctor, feed, hearing, peers, poster, presence, publisher, retention, typing,
 };
@@ -79,16 +78,14 @@ async fn start(
     stop: &CancellationToken,
     tasks: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<Alone> {
-    let store = Store::open_patiently(&config.database_url, readiness).await?;
-    let alone = store.take(&config.database_url).await?;
-    // Before anything is folded: a run must not be released before its message was read again.
-    store.close_gates(hearing::gates_until_ms(config.catch_up)).await?;
-    // Whoever starts it again may have mended what a row waits for.
-    store.try_at_once(now_ms()).await?;
+    let (store, alone) = store::patiently(readiness, || take_store(&config)).await?;
     readiness.ready("store");
     let link = nats::connect_patiently(&config.nats, "holdfast-gateway", readiness).await?;
     let bus = Bus::attach(link.clone()).await?;
-    same_bus(&store, &link.context).await?;
+    let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
+    let was = store::patiently(readiness, || was_bus(&store, &is)).await?;
+    same_bus(&was, &is)?;
+    readiness.ready("store");
     readiness.ready("nats");
     let (hands, ears) = discord::open(&config.discord)?;
     let routes = Arc::new(config.routes);
@@ -144,6 +141,17 @@ async fn start(
     Ok(alone)
 }
 
+/// Opens the store, and leaves it as every start must find it.
+async fn take_store(config: &Config) -> Result<(Store, Alone), StoreError> {
+    let store = Store::open(&config.database_url).await?;
+    let alone = store.take(&config.database_url).await?;
+    // Before anything is folded: a run must not be released before its message was read again.
+    store.close_gates(hearing::gates_until_ms(config.catch_up)).await?;
+    // Whoever starts it again may have mended what a row waits for.
+    store.try_at_once(now_ms()).await?;
+    Ok((store, alone))
+}
+
 async fn ended(life: impl Future<Output = ()>) -> anyhow::Result<()> {
     life.await;
     Ok(())
@@ -152,18 +160,24 @@ async fn ended(life: impl Future<Output = ()>) -> anyhow::Result<()> {
 /// The streams that this store has worked with.
 const BUS: &str = "bus";
 
-/// Refuses streams that were made anew since: what was released or running in them is unknown.
-async fn same_bus(store: &Store, context: &Context) -> anyhow::Result<()> {
-    let is = nats::created(context).await.map_err(anyhow::Error::from_boxed)?;
-    match store.noted(BUS).await? {
-        Some(was) if was != is => anyhow::bail!(
-            "the streams are not those that this store has worked with (they were {was}, and are \
-             {is}): what was released or running may be lost. Restore them, or run \
-             `gateway-svc accept-bus` to release the runs again that have no outcome"
-        ),
-        Some(_) => Ok(()),
-        None => Ok(store.note(BUS, &is).await?),
+/// The streams that this store has worked with; from now on these, if it has with none.
+async fn was_bus(store: &Store, is: &str) -> Result<String, StoreError> {
+    if let Some(was) = store.noted(BUS).await? {
+        return Ok(was);
     }
+    store.note(BUS, is).await?;
+    Ok(is.to_owned())
+}
+
+/// Refuses streams that were made anew since: what was released or running in them is unknown.
+fn same_bus(was: &str, is: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        was == is,
+        "the streams are not those that this store has worked with (they were {was}, and are \
+         {is}): what was released or running may be lost. Restore them, or run \
+         `gateway-svc accept-bus` to release the runs again that have no outcome"
+    );
+    Ok(())
 }
 
 /// Takes the streams as they are from now on.

@@ -30,7 +30,7 @@ use thiserror::Error;
 pub(crate) use alone::Alone;
 pub(crate) use missed::DueMissed;
 pub(crate) use moves::Moved;
-pub(crate) use open::{StoreUrl, StoreUrlError};
+pub(crate) use open::{StoreUrl, StoreUrlError, patiently};
 pub(crate) use orders::{About, By, Ordered, Stopping};
 pub(crate) use outbox::{Due, Lease, Troubled};
 pub(crate) use runs::{Folded, NewRun, Released};

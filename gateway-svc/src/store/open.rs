@@ -151,28 +151,47 @@ impl Store {
         Ok(Self { pool })
     }
 
-    /// Opens the database, however long it is away.
-    ///
-    /// # Errors
-    ///
-    /// All that waiting does not help against.
-    pub(crate) async fn open_patiently(
-        url: &StoreUrl,
-        readiness: &Readiness,
-    ) -> Result<Self, StoreError> {
-        let pauses =
-            ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
-        (|| Self::open(url))
-            .retry(pauses)
-            .when(|error| matches!(error, StoreError::Away { .. }))
-            .notify(|error, pause| {
-                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-                let why = format!("{error}{cause}");
-                tracing::warn!(why, pause_ms = pause.as_millis(), "trying again");
-                readiness.not_ready("store", why);
-            })
-            .await
+}
+
+impl StoreError {
+    /// Whether waiting helps.
+    fn may_pass(&self) -> bool {
+        match self {
+            StoreError::Away { .. } => true,
+            StoreError::Database(error) => may_pass(error),
+            StoreError::CannotOpen { .. }
+            | StoreError::BadId(_)
+            | StoreError::BadJson { .. }
+            | StoreError::Taken { .. }
+            | StoreError::Folder { .. } => false,
+        }
     }
+}
+
+/// Does what a start needs of the store, however long that is away: it may also go in the middle of
+/// it. `what` is done again from its beginning.
+///
+/// # Errors
+///
+/// All that waiting does not help against.
+pub(crate) async fn patiently<T, F>(
+    readiness: &Readiness,
+    what: impl Fn() -> F,
+) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let pauses =
+        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
+    what.retry(pauses)
+        .when(StoreError::may_pass)
+        .notify(|error, pause| {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            let why = format!("{error}{cause}");
+            tracing::warn!(why, pause_ms = pause.as_millis(), "trying again");
+            readiness.not_ready("store", why);
+        })
+        .await
 }
 
 /// Asks whether a server lets us in.
@@ -196,16 +215,22 @@ fn is_at_rest(connection: &AnyConnection) -> bool {
     !connection.is_in_transaction()
 }
 
-fn refused(url: &StoreUrl, error: sqlx::Error) -> StoreError {
-    let place = url.to_string();
+/// Whether a database that said so is away, or not ready yet.
+fn may_pass(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     let not_ready = code.is_some_and(|code| NOT_READY.contains(&code.as_ref()));
     // A certificate that is not trusted comes as bad data, and waiting makes it no better.
     let bad_data = |error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidData;
-    let away = matches!(&error, sqlx::Error::Io(error) if !bad_data(error))
+    let away = matches!(error, sqlx::Error::Io(error) if !bad_data(error))
         || matches!(error, sqlx::Error::PoolTimedOut);
+    away || not_ready
+}
+
+fn refused(url: &StoreUrl, error: sqlx::Error) -> StoreError {
+    let place = url.to_string();
+    let may_pass = may_pass(&error);
     let source = cause(error);
-    if away || not_ready {
+    if may_pass {
         StoreError::Away { place, source }
     } else {
         StoreError::CannotOpen { place, source }

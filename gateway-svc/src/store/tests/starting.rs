@@ -35,7 +35,7 @@ async fn the_store_waits_for_its_server_and_outlives_its_crash() {
     let readiness = Readiness::new(&["store"]);
     let mut opening = JoinSet::new();
     let (patient, told) = (url.clone(), readiness.clone());
-    opening.spawn(async move { Store::open_patiently(&patient, &told).await });
+    opening.spawn(async move { patiently(&told, || Store::open(&patient)).await });
     while !readiness.missing().contains("is away") {
         tokio::task::yield_now().await;
     }
@@ -49,6 +49,28 @@ async fn the_store_waits_for_its_server_and_outlives_its_crash() {
     server.let_in().await;
     assert!(!store.accept(&new_run(7, 7), &[row("b")], 2).await.unwrap(), "it is remembered");
     assert!(store.accept(&new_run(8, 7), &[], 2).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_is_made_again_when_the_server_goes_in_its_middle() {
+    let server = std::sync::Mutex::new(Server::start().await);
+    let url: StoreUrl = server.lock().unwrap().address("postgres").parse().unwrap();
+    let readiness = Readiness::new(&["store"]);
+    let tries = std::sync::atomic::AtomicU32::new(0);
+    let start = async || {
+        if tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+            server.lock().unwrap().serve();
+        }
+        let store = Store::open(&url).await?;
+        if tries.load(std::sync::atomic::Ordering::SeqCst) == 1 {
+            server.lock().unwrap().crash();
+        }
+        store.note("bus", "b").await?;
+        Ok(store)
+    };
+    let store = patiently(&readiness, start).await.unwrap();
+    assert!(readiness.missing().contains("store"), "{}", readiness.missing());
+    assert_eq!(store.noted("bus").await.unwrap().as_deref(), Some("b"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
