@@ -12,9 +12,9 @@ use platform::clock::now_ms;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
 use platform::nats;
+use platform::tasks::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -44,9 +44,9 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> anyhow::Re
         .await
         .with_context(|| format!("cannot listen on {}", config.http_listen))?;
     tracing::info!(address = %listener.local_addr()?, "health pages");
-    let mut tasks = JoinSet::new();
+    let mut tasks = Tasks::new();
     let pages = health::serve(listener, readiness.clone(), stop.child_token());
-    tasks.spawn(async move { pages.await.context("the health pages") });
+    tasks.spawn("the health pages", async move { Ok(pages.await?) });
 
     let started = tokio::select! {
         started = start(config, &readiness, &stop, &mut tasks) => started.map(Some),
@@ -62,7 +62,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> anyhow::Re
     }
     let mut first = ended;
     while let Some(ended) = tasks.join_next().await {
-        let ended = ended.context("a task panicked").and_then(|ended| ended);
+        let ended = ended.context("a task panicked").and_then(|(name, ended)| ended.context(name));
         if ended.is_err() && first.is_ok() {
             // One loop that cannot go on ends the process; the next start finds everything.
             first = ended;
@@ -76,7 +76,7 @@ async fn start(
     config: Config,
     readiness: &Readiness,
     stop: &CancellationToken,
-    tasks: &mut JoinSet<anyhow::Result<()>>,
+    tasks: &mut Tasks<anyhow::Error>,
 ) -> anyhow::Result<Alone> {
     let (store, alone) = store::patiently(readiness, || take_store(&config)).await?;
     readiness.ready("store");
@@ -109,12 +109,15 @@ async fn start(
             async move { doctor::examine_at_work(&hands, &routes, &link, &store).await }
         }
     };
-    tasks.spawn(ended(keep_looking(readiness.clone(), stop.clone(), look)));
-    tasks.spawn(ended(hearing.run(hear, stop.clone())));
-    tasks.spawn(ended(feed::run(bus.clone(), folder.clone(), readiness.clone(), stop.clone())));
+    tasks.spawn("checks", ended(keep_looking(readiness.clone(), stop.clone(), look)));
+    tasks.spawn("hearing", ended(hearing.run(hear, stop.clone())));
+    tasks.spawn(
+        "feed",
+        ended(feed::run(bus.clone(), folder.clone(), readiness.clone(), stop.clone())),
+    );
     let publishing =
         publisher::run(Arc::clone(&routes), folder.clone(), signals.clone(), stop.clone());
-    tasks.spawn(ended(publishing));
+    tasks.spawn("publisher", ended(publishing));
     let gateway = Uuid::new_v4().simple().to_string();
     let poster = Poster::new(
         store.clone(),
@@ -124,9 +127,9 @@ async fn start(
         gateway.clone(),
     );
     let posting = poster::run(poster, signals.clone(), stop.clone());
-    tasks.spawn(ended(posting));
-    tasks.spawn(ended(peers::run(store.clone(), gateway, signals.clone(), stop.clone())));
-    tasks.spawn(ended(retention::run(store.clone(), signals.clone(), stop.clone())));
+    tasks.spawn("poster", ended(posting));
+    tasks.spawn("peers", ended(peers::run(store.clone(), gateway, signals.clone(), stop.clone())));
+    tasks.spawn("retention", ended(retention::run(store.clone(), signals.clone(), stop.clone())));
     let watching = presence::Watching {
         routes,
         store: store.clone(),
@@ -134,10 +137,10 @@ async fn start(
         signals,
         readiness: readiness.clone(),
     };
-    tasks.spawn(ended(presence::run(watching, stop.clone())));
-    tasks.spawn(ended(typing::run(store, hands, stop.clone())));
+    tasks.spawn("presence", ended(presence::run(watching, stop.clone())));
+    tasks.spawn("typing", ended(typing::run(store, hands, stop.clone())));
     let listening = ears.listen(say, stop.clone());
-    tasks.spawn(async move { listening.await.context("Discord") });
+    tasks.spawn("Discord", async move { Ok(listening.await?) });
     Ok(alone)
 }
 

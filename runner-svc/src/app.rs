@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
 use platform::nats;
+use platform::tasks::Tasks;
 use schemas::ids::StateId;
 use schemas::presence::Presence;
 use schemas::streams::PRESENCE_EVERY;
@@ -39,6 +41,10 @@ use crate::sweep;
 use crate::tmux::Tmux;
 use crate::worktree::Worktrees;
 
+/// How long attempts may take to finish what they write after the first signal: a request to NATS
+/// that is not answered, and some time to spare of what a service has for its end.
+const LAST_WRITES_MAX: Duration = Duration::from_secs(7);
+
 /// The socket that tmux gets: one for each state directory, so that two runners on one host never
 /// see each other's sessions.
 pub(crate) fn tmux_socket(id: StateId) -> String {
@@ -62,31 +68,41 @@ pub(crate) async fn serve(
         .await
         .with_context(|| format!("cannot listen on {}", config.http_listen))?;
     tracing::info!(address = %listener.local_addr()?, "health pages");
-    let mut tasks = JoinSet::new();
+    let mut tasks = Tasks::new();
     let pages = health::serve(listener, readiness.clone(), stop.child_token());
-    tasks.spawn(async move { pages.await.context("the health pages") });
+    tasks.spawn("the health pages", async move { Ok(pages.await?) });
 
-    let started = tokio::select! {
-        started = work(config, env, state, &readiness, &stop, &mut tasks) => started,
-        () = stop.cancelled() => Ok(()),
+    let begun = tokio::select! {
+        begun = begin(config, env, &state, &readiness, &stop, &mut tasks) => begun.map(Some),
+        () = stop.cancelled() => Ok(None),
+    };
+    let mut first = match begun {
+        Ok(None) => Ok(()),
+        Ok(Some((host, attempts))) => {
+            work(&host, attempts, &readiness).await;
+            Ok(())
+        }
+        Err(error) => Err(error),
     };
     stop.cancel();
-    let mut first = started;
     while let Some(ended) = tasks.join_next().await {
-        let ended = ended.context("a task panicked").and_then(|ended| ended);
+        let ended = ended.context("a task panicked").and_then(|(name, ended)| ended.context(name));
         first = first.and(ended);
     }
+    // The state directory is ours until the last task is gone.
+    drop(state);
     first
 }
 
-async fn work(
+/// Takes up what an earlier life left, and shows itself.
+async fn begin(
     config: Config,
     env: BTreeMap<OsString, OsString>,
-    state: StateDir,
+    state: &StateDir,
     readiness: &Readiness,
     stop: &CancellationToken,
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<()> {
+    tasks: &mut Tasks<anyhow::Error>,
+) -> anyhow::Result<(Arc<Host>, Attempts)> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let tmux = Tmux::new(tmux_socket(state.id), program, for_tmux(&env));
     let link = nats::connect_patiently(&config.nats, "holdfast-runner", readiness).await?;
@@ -98,7 +114,7 @@ async fn work(
          holds may run elsewhere by now. Restore them, or run `runner-svc accept-bus`"
     );
     // Before any spool is looked at: they may be another's by now.
-    let name = Name::take(&bus, &state, &config).await?;
+    let name = Name::take(&bus, state, &config).await?;
     readiness.ready("nats");
     let slots = Arc::new(Semaphore::new(usize::from(config.slots)));
     let host = Arc::new(Host {
@@ -139,19 +155,37 @@ async fn work(
         }
     };
     let looking = keep_looking(readiness.clone(), stop.clone(), looking);
-    tasks.spawn(async move {
+    tasks.spawn("checks", async move {
         looking.await;
         Ok(())
     });
-    tasks.spawn(presence(Arc::clone(&host), name));
-    tasks.spawn(sweep::run(Arc::clone(&host)));
-    tasks.spawn(candidates::run(Arc::clone(&host)));
-    fetching::run(&host, &slots, readiness, &mut attempts).await;
-    while let Some(ended) = attempts.join_next().await {
-        fetching::report(ended);
+    tasks.spawn("presence", presence(Arc::clone(&host), name));
+    tasks.spawn("sweep", sweep::run(Arc::clone(&host)));
+    tasks.spawn("candidates", candidates::run(Arc::clone(&host)));
+    Ok((host, Attempts { slots, set: attempts }))
+}
+
+/// What is at work, and what else may be.
+struct Attempts {
+    slots: Arc<Semaphore>,
+    set: JoinSet<()>,
+}
+
+/// Asks for work until the runner is to end, then lets the attempts finish what they write.
+async fn work(host: &Arc<Host>, attempts: Attempts, readiness: &Readiness) {
+    let Attempts { slots, mut set } = attempts;
+    fetching::run(host, &slots, readiness, &mut set).await;
+    let finishing = async {
+        while let Some(ended) = set.join_next().await {
+            fetching::report(ended);
+        }
+    };
+    if tokio::time::timeout(LAST_WRITES_MAX, finishing).await.is_err() {
+        tracing::warn!(
+            left = set.len(),
+            "attempts did not end in time; the next start takes them up"
+        );
     }
-    drop(state);
-    Ok(())
 }
 
 /// Takes the streams as they are from now on. No runner may be at work in the state directory.
@@ -190,36 +224,43 @@ async fn presence(host: Arc<Host>, name: Name) -> anyhow::Result<()> {
     let mut timer = tokio::time::interval(PRESENCE_EVERY);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while host.stop.run_until_cancelled(timer.tick()).await.is_some() {
-        match name.hold(&host.bus).await {
-            Ok(()) => {}
-            Err(error) if error.is::<NotOurs>() => {
-                host.stop.cancel();
-                return Err(error);
-            }
+        let Some(shown) = host.stop.run_until_cancelled(show(&host, &name)).await else { break };
+        if let Err(not_ours) = shown {
+            host.stop.cancel();
+            return Err(not_ours.into());
+        }
+    }
+    Ok(())
+}
+
+async fn show(host: &Host, name: &Name) -> Result<(), NotOurs> {
+    if let Err(error) = name.hold(&host.bus).await {
+        match error.downcast::<NotOurs>() {
+            Ok(not_ours) => return Err(not_ours),
             Err(error) => {
                 tracing::debug!(error = format!("{error:#}"), "the name was not looked at");
             }
         }
-        let presence = Presence {
-            v: Presence::VERSION,
-            runner: host.config.name.clone(),
-            state_id: host.state_id,
-            version: env!("CARGO_PKG_VERSION").into(),
-            projects: host.config.projects.keys().cloned().collect(),
-            slots: host.config.slots,
-            busy: u16::try_from(host.live.count()).unwrap_or(u16::MAX),
-            draining: draining::is_on(&host.config.state_dir),
-            shared: host.config.shared().cloned().collect(),
-            labels: host.config.labels.clone(),
-        };
-        // A server that lost most of its cluster still takes a fetch, and stores nothing.
-        match host.bus.show(&presence).await {
-            Ok(()) => host.readiness.ready("presence"),
-            Err(error) => {
-                let why = format!("{:#}", anyhow::Error::new(error));
-                tracing::debug!(why, "presence was not shown");
-                host.readiness.not_ready("presence", format!("nats stores nothing ({why})"));
-            }
+    }
+    let presence = Presence {
+        v: Presence::VERSION,
+        runner: host.config.name.clone(),
+        state_id: host.state_id,
+        version: env!("CARGO_PKG_VERSION").into(),
+        projects: host.config.projects.keys().cloned().collect(),
+        slots: host.config.slots,
+        busy: u16::try_from(host.live.count()).unwrap_or(u16::MAX),
+        draining: draining::is_on(&host.config.state_dir),
+        shared: host.config.shared().cloned().collect(),
+        labels: host.config.labels.clone(),
+    };
+    // A server that lost most of its cluster still takes a fetch, and stores nothing.
+    match host.bus.show(&presence).await {
+        Ok(()) => host.readiness.ready("presence"),
+        Err(error) => {
+            let why = format!("{:#}", anyhow::Error::new(error));
+            tracing::debug!(why, "presence was not shown");
+            host.readiness.not_ready("presence", format!("nats stores nothing ({why})"));
         }
     }
     Ok(())

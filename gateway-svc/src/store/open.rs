@@ -150,7 +150,6 @@ impl Store {
         sqlx::migrate!().run(&pool).await.map_err(|error| outdated(url, error))?;
         Ok(Self { pool })
     }
-
 }
 
 impl StoreError {

@@ -28,6 +28,11 @@ const KEEP_VARIABLE: &str = "HOLDFAST_KEEP";
 impl World {
     /// Ends everything, and returns what a story must not leave behind. Also done by the drop.
     pub fn end(&mut self) -> Vec<String> {
+        self.end_with_tails().0
+    }
+
+    /// Also returns how every log ends, while there are logs.
+    fn end_with_tails(&mut self) -> (Vec<String>, String) {
         let mut problems = Vec::new();
         let strict = !thread::panicking() && self.strict.load(Ordering::SeqCst);
         if strict {
@@ -35,10 +40,11 @@ impl World {
             problems.extend(self.not_quiet());
             problems.extend(self.stack.get_mut().stop());
         }
+        let tails = self.stack.get_mut().tails();
         self.clean(&mut problems);
         // Whatever else is done with this world, it is not looked at again.
         self.strict.store(false, Ordering::SeqCst);
-        problems
+        (problems, tails)
     }
 
     fn unanswered(&self) -> Option<String> {
@@ -87,10 +93,9 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let tails = self.stack.get_mut().tails();
         // claude-sim alone keeps a ledger.
         let claudes = (self.claude == Claude::Sim).then(|| self.ledger().count("begin"));
-        let problems = self.end();
+        let (problems, tails) = self.end_with_tails();
         if problems.is_empty() && !thread::panicking() {
             self.measure.end(claudes);
         }
