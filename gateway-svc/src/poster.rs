@@ -235,7 +235,8 @@ async fn carry_out(
     Ok(None)
 }
 
-/// Stores what became of a row; `None`: its time was over.
+/// Stores what became of a row, and then says it: who reads the log and asks `doctor` finds it there.
+/// `None`: its time was over.
 async fn settle(
     poster: &Poster,
     lease: &Lease,
@@ -265,26 +266,28 @@ async fn settle(
             store.try_again(name, now_ms() + millis(times.locked_pause), &why).await
         }
         Fate::Parked => {
+            park(poster, lease.thread, due, &why, code.unwrap_or_default()).await?;
             tracing::error!(row = %name, why, "the bot may not do that there now; it is parked");
-            park(poster, lease.thread, due, &why, code.unwrap_or_default()).await
+            Ok(())
         }
         Fate::Done => store.sent(name, None, now_ms()).await,
         Fate::Again => {
             let pause = pause(due.tries);
+            store.try_again(name, now_ms() + millis(pause), &why).await?;
             tracing::warn!(row = %name, why, pause_ms = pause.as_millis(), "will be posted again");
-            store.try_again(name, now_ms() + millis(pause), &why).await
+            Ok(())
         }
         Fate::Never => {
-            tracing::error!(row = %name, why, "cannot be posted");
             crash::point("post.refused");
             store.give_up(lease.thread, name, &why, plainer(&due.row), now_ms()).await?;
             crash::point("post.given_up");
+            tracing::error!(row = %name, why, "cannot be posted");
             Ok(())
         }
         Fate::Gone => {
-            tracing::error!(row = %name, why, "there is no place for it any more");
             store.give_up(lease.thread, name, &why, None, now_ms()).await?;
             crash::point("post.gone");
+            tracing::error!(row = %name, why, "there is no place for it any more");
             Ok(())
         }
     }
