@@ -386,6 +386,18 @@ fn every_guarantee_is_shown_by_a_test_that_there_is() {
 }
 
 #[test]
+fn every_test_that_a_document_names_is_there() {
+    for path in ["docs/features.md", "docs/with-a-real-bot.md"] {
+        // What is fenced is no prose, and has brackets of its own.
+        let prose = file(path).text.split("```").step_by(2);
+        let named: Vec<&str> = prose.flat_map(references).collect();
+        assert!(!named.is_empty(), "{path} names none");
+        let found = named.into_iter().filter(|test| !has_test(test)).map(str::to_owned);
+        expect_none(&found.collect::<Vec<_>>(), &format!("{path} names tests that are nowhere"));
+    }
+}
+
+#[test]
 fn the_rules_find_what_they_look_for() {
     assert!(names("use serenity::all::Http;", "serenity"));
     assert!(names("    let http = serenity::http::Http::new(token);", "serenity"));
