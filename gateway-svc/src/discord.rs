@@ -76,6 +76,9 @@ pub(crate) enum DiscordError {
     /// Nobody knows whether it was done: a broken connection, a time-out, an unreadable answer.
     #[error("no word from Discord")]
     Unknown(#[source] Box<serenity::Error>),
+    /// It shows no message of this place to the bot, which is not the same as that there are none.
+    #[error("the bot has no right to read the message history there")]
+    Hidden,
     /// An id that cannot be one.
     #[error("Discord gave a bad id")]
     BadId(#[from] IdError),
@@ -99,6 +102,7 @@ impl DiscordError {
         match self {
             Self::Refused { code, .. } => Some(*code),
             Self::Unknown(_)
+            | Self::Hidden
             | Self::BadId(_)
             | Self::Fetch(_)
             | Self::TooLarge(_)
@@ -203,8 +207,15 @@ impl Discord {
     }
 
     /// The newest message of a channel, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`DiscordError::Hidden`] where nobody can tell.
     pub(crate) async fn newest(&self, channel: ChannelId) -> Result<Option<MessageId>> {
         let messages = self.http.get_messages(to(channel), None, Some(1)).await?;
+        if messages.is_empty() {
+            self.require_history(channel).await?;
+        }
         Ok(messages.first().map(|message| MessageId::new(message.id.get())).transpose()?)
     }
 
@@ -294,6 +305,9 @@ impl Discord {
         let me = *self.me.get_or_try_init(ask).await?;
         let target = Some(MessagePagination::After(discord::MessageId::new(after.get())));
         let mut messages = self.http.get_messages(to(channel), target, Some(HISTORY_MAX)).await?;
+        if messages.is_empty() {
+            self.require_history(channel).await?;
+        }
         messages.sort_by_key(|message| message.id);
         let is_full = usize::from(HISTORY_MAX) <= messages.len();
         let last = messages.last().filter(|_| is_full).map(|last| MessageId::new(last.id.get()));

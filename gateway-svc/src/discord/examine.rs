@@ -5,7 +5,7 @@
 use schemas::ids::ChannelId;
 use serenity::all as discord;
 
-use super::{Discord, DiscordError, to};
+use super::{Discord, DiscordError, Result, to};
 
 impl Discord {
     /// Whether the token is the bot's and the bot may read what people write. `Err`: what to do.
@@ -44,14 +44,44 @@ impl Discord {
         let Some(place) = found.guild() else {
             return Err("this is no channel of a server".into());
         };
-        let guild = self.http.get_guild(place.guild_id).await.map_err(told)?;
-        let me = self.http.get_current_user().await.map_err(told)?.id;
-        let member = self.http.get_member(place.guild_id, me).await.map_err(told)?;
-        let lacks = needed - guild.user_permissions_in(&place, &member);
+        let (guild, has) = self.rights(&place).await.map_err(|error| error.to_string())?;
+        let lacks = needed - has;
         if lacks.is_empty() {
             return Ok(format!("#{} in {}", place.name, guild.name));
         }
         let names: Vec<&str> = lacks.get_permission_names();
         Err(format!("give the bot in #{}: {}", place.name, names.join(", ")))
+    }
+    /// Sees that an empty page of a place means that nothing is there: without the right to read its
+    /// history, Discord answers as if it were empty (reference, "Get Channel Messages").
+    ///
+    /// # Errors
+    ///
+    /// [`DiscordError::Hidden`] without the right.
+    pub(super) async fn require_history(&self, place: ChannelId) -> Result<()> {
+        let Some(mut channel) = self.http.get_channel(to(place)).await?.guild() else {
+            return Ok(());
+        };
+        // A thread has the rights of the channel that it is in.
+        if let Some(parent) = channel.thread_metadata.and(channel.parent_id)
+            && let Some(parent) = self.http.get_channel(parent).await?.guild()
+        {
+            channel = parent;
+        }
+        let (_, has) = self.rights(&channel).await?;
+        let may_read = has.contains(discord::Permissions::READ_MESSAGE_HISTORY);
+        if may_read { Ok(()) } else { Err(DiscordError::Hidden) }
+    }
+
+    /// The server of a channel, and what the bot may do in the channel.
+    async fn rights(
+        &self,
+        channel: &discord::GuildChannel,
+    ) -> Result<(discord::PartialGuild, discord::Permissions)> {
+        let guild = self.http.get_guild(channel.guild_id).await?;
+        let me = self.http.get_current_user().await?.id;
+        let member = self.http.get_member(channel.guild_id, me).await?;
+        let has = guild.user_permissions_in(channel, &member);
+        Ok((guild, has))
     }
 }

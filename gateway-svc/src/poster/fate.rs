@@ -48,7 +48,7 @@ impl Fate {
     pub(super) fn of(error: &DiscordError, action: &Action) -> Self {
         match error {
             DiscordError::Refused { status, code, .. } => Self::of_refusal(action, *status, *code),
-            DiscordError::Unknown(_) => Self::Again,
+            DiscordError::Unknown(_) | DiscordError::Hidden => Self::Again,
             DiscordError::BadId(_)
             | DiscordError::Fetch(_)
             | DiscordError::TooLarge(_)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use harness::discord_sim::{FaultKind, FaultRule};
+use harness::discord_sim::{FaultKind, FaultRule, Permissions};
 use harness::{Builder, World};
 
 use crate::scene::{in_the_middle, is_answered_once};
@@ -226,6 +226,21 @@ async fn a_post_is_found_behind_more_messages_than_a_page_has() -> Result<()> {
     of_unknown_fate(&world, FaultKind::StatusAfter(502));
     world.release("go")?;
     is_answered_once(question).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_of_unknown_fate_waits_until_it_can_be_looked_for() -> Result<()> {
+    let world = forgetful().start().await?;
+    let question = in_the_middle(&world).await?;
+    let (discord, channel) = (world.discord(), world.channel());
+    discord.deny_bot(channel, Permissions::READ_MESSAGE_HISTORY).expect("denied");
+    of_unknown_fate(&world, FaultKind::StatusAfter(502));
+    world.release("go")?;
+    world.logs("gateway-svc", "no right to read the message history").await?;
+    discord.deny_bot(channel, Permissions::default()).expect("allowed");
+    is_answered_once(question).await?;
+    assert!(world.log("gateway-svc").contains("was posted already"));
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

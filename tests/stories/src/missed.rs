@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use harness::discord_sim::{ChannelId, FaultKind, FaultRule, InteractionId, Message, MessageId};
+use harness::discord_sim::{
+    ChannelId, FaultKind, FaultRule, InteractionId, Message, MessageId, Permissions,
+};
 use harness::{People, Question, World};
 
 use crate::scene::{is_decided, keep_buttons};
@@ -303,5 +305,28 @@ async fn a_message_that_discord_never_told_of_is_found() -> Result<()> {
     assert_eq!(in_thread.answer().await?, "in the thread");
     assert_eq!(world.ledger().count("begin"), 3);
     assert_eq!(aways(&world), [""; 0], "nobody was away");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_hidden_when_its_channel_was_mapped_is_no_work() -> Result<()> {
+    let often = "catch_up_every_s = 1";
+    let world = World::builder().lenient().without_gateway().gateway_toml(often).start().await?;
+    let (discord, channel) = (world.discord(), world.channel());
+    discord.deny_bot(channel, Permissions::READ_MESSAGE_HISTORY).expect("denied");
+    let old = world.say("[[say old]]")?;
+    let shown = async {
+        world.logs("gateway-svc", "no right to read the message history").await?;
+        discord.deny_bot(channel, Permissions::default()).expect("allowed");
+        Ok(())
+    };
+    tokio::try_join!(world.start_gateway(), shown)?;
+    another(&world).await?;
+    let reads = || discord.requests_of("GET /channels/{id}/messages");
+    let before = reads();
+    world.until("two more readings", || before + 2 <= reads()).await?;
+    another(&world).await?;
+    assert!(discord.view(|view| view.guild.reactions(old.message()).is_empty()), "it was seen");
+    assert_eq!(world.ledger().count("begin"), 2, "it was run");
     Ok(())
 }
