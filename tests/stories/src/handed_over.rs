@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use harness::{COLLEAGUE, Colleague, Part, Question, World, processes};
 use tokio::time::{Instant, sleep};
 
-use crate::scene::in_the_middle;
-use crate::shared::{ends_well, held_by_the_second, two_hosts};
+use crate::scene::{ends_well, gets_nothing_of_it, in_the_middle};
+use crate::shared::{held_by_the_second, two_hosts};
 
 /// The world's own runner.
 pub(crate) const FIRST: &str = "host";
@@ -118,9 +118,7 @@ async fn a_conversation_that_waits_for_its_runner_is_moved_to_another() -> Resul
     assert_eq!(said, format!("{} goes on at {FIRST}; 1 run was moved\n", first.thread()));
     goes_on_at(&world, question, &second, (FIRST, 3)).await?;
     second.start().await?;
-    world.nothing_is_left().await?;
-    assert_eq!(world.ledger().count("begin"), 3, "there is nothing for who had it before");
-    ends_well(&world, second).await
+    gets_nothing_of_it(&world, second, 3).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,8 +149,7 @@ async fn a_conversation_that_runs_is_moved_away_from_a_runner_that_stands_still(
     goes_on_at(&world, question, &second, (FIRST, 3)).await?;
     second.thaw()?;
     world.logs(COLLEAGUE, "the record was taken over").await?;
-    assert_eq!(world.ledger().count("begin"), 3, "there is nothing for who had it before");
-    ends_well(&world, second).await
+    gets_nothing_of_it(&world, second, 3).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,9 +162,7 @@ async fn a_conversation_that_runs_is_moved_away_from_a_host_that_is_lost() -> Re
     world.release("go")?;
     goes_on_at(&world, question, &second, (FIRST, 3)).await?;
     second.start().await?;
-    world.nothing_is_left().await?;
-    assert_eq!(world.ledger().count("begin"), 3, "there is nothing for who had it before");
-    ends_well(&world, second).await
+    gets_nothing_of_it(&world, second, 3).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 use harness::discord_sim::{FaultKind, FaultRule, MessageId};
-use harness::{Question, World};
+use harness::{Colleague, Question, World};
 
 /// A question whose claude is held in the middle of the run, by the gate `go`.
 pub(crate) async fn in_the_middle(world: &World) -> Result<Question<'_>> {
@@ -40,6 +40,26 @@ pub(crate) async fn claudes_for_the_answer(world: &World, question: Question<'_>
     assert_eq!(follow_up.mark().await?, "✅");
     assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
     Ok(begun)
+}
+
+/// Stops the second runner when nothing is left of its host.
+pub(crate) async fn ends_well(world: &World, mut second: Colleague) -> Result<()> {
+    world.until("the end of all at the second host", || second.beside().is_empty()).await?;
+    assert!(second.stop()?.success());
+    Ok(())
+}
+
+/// The second runner, which is there again, gets nothing of what it had: so many claudes were begun
+/// before it came, and none since.
+pub(crate) async fn gets_nothing_of_it(
+    world: &World,
+    second: Colleague,
+    claudes: usize,
+) -> Result<()> {
+    world.nothing_is_left().await?;
+    let begun = world.ledger().count("begin");
+    assert_eq!(begun, claudes, "there is nothing for who had it before");
+    ends_well(world, second).await
 }
 
 /// Buttons stay where they are until faults are cleared, as for somebody whose screen is behind.

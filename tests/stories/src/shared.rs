@@ -7,6 +7,8 @@
 use anyhow::{Context as _, Result};
 use harness::{Colleague, Question, Way, World, processes};
 
+use crate::scene::ends_well;
+
 /// A question whose claude is held by the gate `go` at the second runner, the first one is there too.
 pub(crate) async fn held_by_the_second<'w>(
     world: &'w World,
@@ -54,13 +56,6 @@ fn was_gone_before(world: &World, second: &Colleague) -> Result<()> {
     let begun = begun.and_then(serde_json::Value::as_u64).context("no time in the ledger")?;
     let gone = second.claude_gone_ns()?;
     assert!(gone < u128::from(begun), "two at once: one until {gone}, one from {begun}");
-    Ok(())
-}
-
-/// Stops the second runner when nothing is left of its host.
-pub(crate) async fn ends_well(world: &World, mut second: Colleague) -> Result<()> {
-    world.until("the end of all at the second host", || second.beside().is_empty()).await?;
-    assert!(second.stop()?.success());
     Ok(())
 }
 

@@ -6,7 +6,8 @@ use harness::{COLLEAGUE, Colleague, Question, World, processes};
 
 use super::AT_WORK;
 use crate::handed_over::{begun, move_to};
-use crate::shared::{ends_well, held_by_the_second, is_answered_once, two_hosts};
+use crate::scene::ends_well;
+use crate::shared::{held_by_the_second, is_answered_once, two_hosts};
 
 /// The runner dies at these points, one life after the other, while it holds a run; its last life goes
 /// on with the one claude. The first renewal comes before claude is started, the second while it is at

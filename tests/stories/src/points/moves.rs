@@ -4,15 +4,28 @@
 //! A command is a program of its own: the gateway and the runners do not notice its death.
 
 use anyhow::Result;
-use harness::COLLEAGUE;
+use harness::{COLLEAGUE, Colleague, Question, World};
 
 use super::AT_WORK;
 use crate::handed_over::{
     FIRST, another_begins, carried_out, dies_at, goes_on_at, left_by_the_second, move_to, owned,
     waits_for,
 };
-use crate::scene::in_the_middle;
-use crate::shared::{ends_well, held_by_the_second, is_answered_once, two_hosts};
+use crate::scene::{gets_nothing_of_it, in_the_middle};
+use crate::shared::{held_by_the_second, is_answered_once, two_hosts};
+
+/// What was at work goes on at this runner alone, whatever died on the way.
+async fn goes_on_once(
+    world: &World,
+    question: Question<'_>,
+    second: Colleague,
+    runner: &'static str,
+) -> Result<()> {
+    assert_eq!(another_begins(world, &second).await?, runner);
+    world.release("go")?;
+    goes_on_at(world, question, &second, (runner, 3)).await?;
+    gets_nothing_of_it(world, second, 3).await
+}
 
 /// A conversation is moved by a command that dies at a point; given again, it moves so many runs.
 async fn a_move_survives(point: &str, again: &str) -> Result<()> {
@@ -22,11 +35,7 @@ async fn a_move_survives(point: &str, again: &str) -> Result<()> {
     dies_at(&world, &["move", &thread, FIRST], point).await?;
     let said = move_to(&world, question, FIRST).await?;
     assert_eq!(said, format!("{thread} goes on at {FIRST}; {again} moved\n"));
-    assert_eq!(another_begins(&world, &second).await?, FIRST);
-    world.release("go")?;
-    goes_on_at(&world, question, &second, (FIRST, 3)).await?;
-    world.nothing_is_left().await?;
-    ends_well(&world, second).await
+    goes_on_once(&world, question, second, FIRST).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,11 +56,7 @@ async fn a_gift_survives(point: &str, again: &str) -> Result<()> {
     dies_at(&world, &["owner", "app", COLLEAGUE], point).await?;
     let said = carried_out(&world, &["owner", "app", COLLEAGUE]).await?;
     assert_eq!(said, format!("{COLLEAGUE} owns app{again}\n"));
-    assert_eq!(another_begins(&world, &second).await?, COLLEAGUE);
-    world.release("go")?;
-    goes_on_at(&world, question, &second, (COLLEAGUE, 3)).await?;
-    world.nothing_is_left().await?;
-    ends_well(&world, second).await
+    goes_on_once(&world, question, second, COLLEAGUE).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,9 +89,7 @@ async fn a_stranded_run_survives(points: &[&str]) -> Result<()> {
     world.release("go")?;
     is_answered_once(question).await?;
     second.drain(false)?;
-    assert_eq!(world.ledger().count("begin"), 3, "one for each question");
-    world.nothing_is_left().await?;
-    ends_well(&world, second).await
+    gets_nothing_of_it(&world, second, 3).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
