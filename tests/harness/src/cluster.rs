@@ -1,6 +1,7 @@
 //! A bus of three servers: who leads what, and taking one down and up again.
 
 use anyhow::{Context as _, Result};
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep};
@@ -83,6 +84,22 @@ impl World {
         let node = stack.node(name)?;
         let stopped = block_in_place(|| node.service.stop(STOP_WITHIN));
         self.noting(stopped.map(drop))
+    }
+
+    /// Tells a server of the cluster to leave as before an upgrade, in lame duck mode (SIGUSR2): it
+    /// gives away what it leads, then sends its clients away one by one, then ends. Waits for that.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end.
+    pub async fn retire_node(&self, name: &str) -> Result<()> {
+        let mut stack = self.stack.lock().await;
+        let node = stack.node(name)?;
+        let left = node.service.signal(Signal::USR2).and_then(|()| {
+            let ended = block_in_place(|| node.service.wait(PATIENCE));
+            ended.map(drop).context("it does not end")
+        });
+        self.noting(left)
     }
 
     /// Starts a server of the cluster again.

@@ -56,6 +56,25 @@ async fn all_servers_are_restarted_one_after_another_while_runs_run() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_servers_are_upgraded_one_after_another_while_runs_run() -> Result<()> {
+    let world = clustered().await?;
+    let question = in_the_middle(&world).await?;
+    for node in world.nodes() {
+        for stream in ["WORK", "KV_RUNS", "KV_CONTROL", "KV_RUNNERS", "OBJ_FILES_app"] {
+            world.stream_is_whole(stream).await?;
+        }
+        let meanwhile = world.say("[[say meanwhile]]")?;
+        world.retire_node(node).await?;
+        assert_eq!(meanwhile.answer().await?, "meanwhile");
+        assert_eq!(meanwhile.said_in_thread()?, ["meanwhile"]);
+        world.start_node(node).await?;
+    }
+    world.release("go")?;
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 4, "one for each question");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_two_of_three_away_all_waits_and_says_so() -> Result<()> {
     let world = clustered().await?;
     for stream in ["WORK", "KV_RUNS"] {
