@@ -115,8 +115,14 @@ async fn start(
         "feed",
         ended(feed::run(bus.clone(), folder.clone(), readiness.clone(), stop.clone())),
     );
-    let publishing =
-        publisher::run(Arc::clone(&routes), folder.clone(), signals.clone(), stop.clone());
+    let given_up = config.times.given_up;
+    let publishing = publisher::run(
+        Arc::clone(&routes),
+        folder.clone(),
+        signals.clone(),
+        given_up,
+        stop.clone(),
+    );
     tasks.spawn("publisher", ended(publishing));
     let gateway = Uuid::new_v4().simple().to_string();
     let poster = Poster::new(

@@ -42,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) posting: Posting,
     /// How what was missed is read.
     pub(crate) catch_up: CatchUp,
+    /// The times that runners hold each other to.
+    pub(crate) times: Times,
 }
 
 /// How posts are paced.
@@ -288,7 +290,7 @@ impl File {
     }
 
     fn check(self, path: &Path, env: &Environment, problems: &mut Problems) -> Option<Config> {
-        let catch_up = self.catch_up(problems);
+        let (catch_up, times) = (self.catch_up(problems), Times::read(env, problems));
         let nats = self.nats().check(GATEWAY, path, env, problems);
         let database_url = over(env, "DATABASE_URL", self.database_url).or_else(|| {
             let state = config::xdg(env, "XDG_STATE_HOME", ".local/state")?;
@@ -312,6 +314,7 @@ impl File {
             routes,
             posting,
             catch_up,
+            times,
         })
     }
 }

@@ -13,10 +13,6 @@ use schemas::ids::{ProjectName, RunnerId};
 use schemas::presence::Presence;
 use schemas::streams::{PRESENCE_AGE, Place};
 
-/// When the runner of a shared project's conversation is given up for the runs to come: longer than
-/// [`schemas::streams::TAKEOVER`], so that a claude it may have left was fenced by then.
-pub(crate) const GIVEN_UP: Duration = Duration::from_secs(120);
-
 /// How long a run waits for a runner before that is said: a runner that restarts is back by then.
 pub(crate) const SAID_AFTER: Duration = Duration::from_secs(30);
 
@@ -127,6 +123,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) owner: Option<&'a RunnerId>,
     /// Who held the thread's last run, if there was one, or was chosen for its next.
     pub(crate) home: Option<&'a RunnerId>,
+    /// When a runner that shows itself no more is given up.
+    pub(crate) given_up: Duration,
 }
 
 /// Where a run is to run.
@@ -170,9 +168,9 @@ fn at_owner(asked: Asked<'_>, sights: &[Sight]) -> Decision {
 }
 
 fn at_home_or_any(asked: Asked<'_>, sights: &[Sight], now_ms: i64) -> Decision {
-    let Asked { project, terms, home, .. } = asked;
+    let Asked { project, terms, home, given_up, .. } = asked;
     let home = home.and_then(|home| newest(sights, home)).filter(|sight| {
-        sight.was_seen_within(GIVEN_UP, now_ms)
+        sight.was_seen_within(given_up, now_ms)
             && !sight.presence.draining
             && misfit(project, terms, &sight.presence).is_none()
     });
@@ -215,11 +213,11 @@ pub(crate) fn is_stranded(
     sights: &[Sight],
     now_ms: i64,
 ) -> bool {
-    let Asked { project, terms, .. } = asked;
+    let Asked { project, terms, given_up, .. } = asked;
     if terms.sharing == Sharing::Exclusive {
         return false;
     }
-    let there = newest(sights, at).filter(|sight| sight.was_seen_within(GIVEN_UP, now_ms));
+    let there = newest(sights, at).filter(|sight| sight.was_seen_within(given_up, now_ms));
     let is_lost = match (there, taken) {
         (None, Taken::No | Taken::Yes) => true,
         (Some(_), Taken::Yes) => false,

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::Bus;
 use crate::crash;
 use crate::feed::Folder;
-use crate::placement::{self, Asked, Decision, SAID_AFTER, Sight, Taken, Terms};
+use crate::placement::{self, Asked, Decision, SAID_AFTER, Sight, Taken};
 use crate::render;
 use crate::routes::Routes;
 use crate::signals::Signals;
@@ -29,15 +29,16 @@ use crate::store::{Moved, Released, Stopping, Store};
 /// How long a lost signal or a lost message can go unnoticed.
 const EVERY: Duration = Duration::from_secs(15);
 
-/// Publishes what is released, until `stop`.
+/// Publishes what is released, until `stop`. `given_up`: when a runner that shows itself no more is.
 pub(crate) async fn run(
     routes: Arc<Routes>,
     folder: Folder,
     signals: Signals,
+    given_up: Duration,
     stop: CancellationToken,
 ) {
     loop {
-        if let Err(error) = reconcile(&routes, &folder).await {
+        if let Err(error) = reconcile(&routes, &folder, given_up).await {
             tracing::warn!(error = format!("{error:#}"), "publishing waits");
         }
         tokio::select! {
@@ -48,7 +49,7 @@ pub(crate) async fn run(
     }
 }
 
-async fn reconcile(routes: &Routes, folder: &Folder) -> anyhow::Result<()> {
+async fn reconcile(routes: &Routes, folder: &Folder, given_up: Duration) -> anyhow::Result<()> {
     let Folder { store, bus, .. } = folder;
     store.release_due(now_ms()).await?;
     let sights = store.sights().await?;
@@ -56,7 +57,14 @@ async fn reconcile(routes: &Routes, folder: &Folder) -> anyhow::Result<()> {
         let run = released.request.run.clone();
         let known = routes.project(&released.request.project);
         let terms = known.map_or(&placement::USUAL, |project| &project.terms);
-        if let Err(error) = one(folder, &released, terms, &sights).await {
+        let asked = Asked {
+            project: &released.request.project,
+            terms,
+            owner: released.owner.as_ref(),
+            home: released.home.as_ref(),
+            given_up,
+        };
+        if let Err(error) = one(folder, &released, asked, &sights).await {
             // One run that cannot be published must not keep the others.
             tracing::warn!(%run, error = format!("{error:#}"), "a run waits to be published");
         }
@@ -97,7 +105,7 @@ async fn stop(store: &Store, bus: &Bus, stopping: &Stopping) -> anyhow::Result<(
 async fn one(
     folder: &Folder,
     released: &Released,
-    terms: &Terms,
+    asked: Asked<'_>,
     sights: &[Sight],
 ) -> anyhow::Result<()> {
     let Folder { store, bus, .. } = folder;
@@ -109,12 +117,6 @@ async fn one(
             return Ok(());
         }
     }
-    let asked = Asked {
-        project: &request.project,
-        terms,
-        owner: released.owner.as_ref(),
-        home: released.home.as_ref(),
-    };
     say_waiting(folder, released, asked, sights).await?;
     if leaves(folder, released, asked, sights).await? {
         return Ok(());

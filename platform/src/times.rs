@@ -21,6 +21,8 @@ pub const FENCE_MS: &str = "HOLDFAST_FENCE_MS";
 pub const KILL_GRACE_MS: &str = "HOLDFAST_KILL_GRACE_MS";
 /// Sets [`Times::takeover`], for tests.
 pub const TAKEOVER_MS: &str = "HOLDFAST_TAKEOVER_MS";
+/// Sets [`Times::given_up`], for tests.
+pub const GIVEN_UP_MS: &str = "HOLDFAST_GIVEN_UP_MS";
 
 /// How long what may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Times {
     pub kill_grace: Duration,
     /// See [`streams::TAKEOVER`].
     pub takeover: Duration,
+    /// See [`streams::GIVEN_UP`].
+    pub given_up: Duration,
 }
 
 impl Default for Times {
@@ -45,6 +49,7 @@ impl Default for Times {
             fence: streams::FENCE,
             kill_grace: streams::KILL_GRACE,
             takeover: streams::TAKEOVER,
+            given_up: streams::GIVEN_UP,
         }
     }
 }
@@ -66,18 +71,22 @@ impl Times {
             fence: time(FENCE_MS, own.fence),
             kill_grace: time(KILL_GRACE_MS, own.kill_grace),
             takeover: time(TAKEOVER_MS, own.takeover),
+            given_up: time(GIVEN_UP_MS, own.given_up),
         };
         times.check(problems);
         times
     }
 
     fn check(&self, problems: &mut Problems) {
-        let Self { ack_wait, renew, fence, kill_grace, takeover } = *self;
+        let Self { ack_wait, renew, fence, kill_grace, takeover, given_up } = *self;
         problems.check(fence + kill_grace < takeover, TAKEOVER_MS, || {
             format!(
                 "must be more than the fence and the kill grace together ({fence:?} and \
                  {kill_grace:?}), is {takeover:?}: the claude of before would still be at work"
             )
+        });
+        problems.check(takeover < given_up, GIVEN_UP_MS, || {
+            format!("must be more than a take-over takes ({takeover:?}), is {given_up:?}")
         });
         let longest = ack_wait.min(fence);
         problems.check(renew * 3 <= longest, RENEW_MS, || {
@@ -108,6 +117,14 @@ mod tests {
         assert!(problems.contains(TAKEOVER_MS), "{problems}");
         let (times, problems) = read(&[(TAKEOVER_MS, "70001")]);
         assert_eq!((times.takeover.as_millis(), problems.as_str()), (70_001, ""));
+    }
+
+    #[test]
+    fn a_runner_is_not_given_up_before_it_could_be_taken_over_from() {
+        let (_, problems) = read(&[(GIVEN_UP_MS, "90000")]);
+        assert!(problems.contains(GIVEN_UP_MS), "{problems}");
+        let (times, problems) = read(&[(GIVEN_UP_MS, "90001")]);
+        assert_eq!((times.given_up.as_millis(), problems.as_str()), (90_001, ""));
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub const FENCE: Duration = Duration::from_secs(60);
 /// When another runner takes a shared project's run over: so long after its record last changed.
 /// More than [`FENCE`] and [`KILL_GRACE`] together, so that the claude of before is gone.
 pub const TAKEOVER: Duration = Duration::from_secs(90);
+/// When the runner of a shared project's conversation is given up for what has not begun: longer than
+/// [`TAKEOVER`], so that a claude it may have left was fenced by then.
+pub const GIVEN_UP: Duration = Duration::from_secs(120);
 
 /// Runs that one runner may hold unacknowledged. Large: a run that waits for a person or for its
 /// owner's return must never keep another from being delivered.

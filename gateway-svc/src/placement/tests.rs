@@ -1,6 +1,7 @@
 //! Where runs are put, case by case.
 
 use schemas::ids::StateId;
+use schemas::streams::GIVEN_UP;
 
 use super::*;
 
@@ -51,7 +52,8 @@ fn labelled(name: &str, busy: u16, slots: u16) -> Sight {
 fn put(terms: &Terms, owner: Option<&str>, home: Option<&str>, sights: &[Sight]) -> Decision {
     let (owner, home) = (owner.map(runner), home.map(runner));
     let project = app();
-    let asked = Asked { project: &project, terms, owner: owner.as_ref(), home: home.as_ref() };
+    let (owner, home) = (owner.as_ref(), home.as_ref());
+    let asked = Asked { project: &project, terms, owner, home, given_up: GIVEN_UP };
     place(asked, sights, NOW_MS)
 }
 
@@ -134,7 +136,7 @@ fn a_run_waits_while_nobody_is_there_who_could_take_it() {
     let project = app();
     let one = runner("one");
     let waits = |terms: &Terms, owner: Option<&RunnerId>, put: Option<&Place>, sights: &[Sight]| {
-        let asked = Asked { project: &project, terms, owner, home: None };
+        let asked = Asked { project: &project, terms, owner, home: None, given_up: GIVEN_UP };
         awaited(asked, put, sights, NOW_MS).map(|awaited| (awaited.runner, awaited.seen_ms))
     };
     let exclusive = terms(Sharing::Exclusive, &[]);
@@ -156,7 +158,8 @@ fn a_run_waits_while_nobody_is_there_who_could_take_it() {
 fn a_run_is_stranded_where_its_runner_is_gone_and_another_is_there() {
     let project = app();
     let stranded = |terms: &Terms, taken, sights: &[Sight]| {
-        let asked = Asked { project: &project, terms, owner: None, home: None };
+        let (owner, home) = (None, None);
+        let asked = Asked { project: &project, terms, owner, home, given_up: GIVEN_UP };
         is_stranded(asked, &runner("two"), taken, sights, NOW_MS)
     };
     let shared = terms(Sharing::Shared, &[]);
