@@ -336,22 +336,25 @@ async fn open_runs(tx: &mut Tx, thread: ThreadId, family: &str) -> Result<Vec<Op
         .collect()
 }
 
-/// Notes who holds the thread's run. Returns who held its last one, if that is another.
+/// Notes who holds the thread's run, wherever it was to be. Returns who held its last one, if that
+/// is another.
 async fn comes_home(tx: &mut Tx, key: &RunKey, record: &Record) -> Result<Option<RunnerId>> {
-    let row = sqlx::query("SELECT home FROM threads WHERE thread = $1")
+    let row = sqlx::query("SELECT home, ran_at FROM threads WHERE thread = $1")
         .bind(number(key.thread.get()))
         .fetch_optional(&mut **tx)
         .await?;
-    let before = row.as_ref().map(|row| runner(row, "home")).transpose()?.flatten();
-    if before.as_ref() == Some(&record.runner) {
+    let named = |column| row.as_ref().map(|row| runner(row, column)).transpose();
+    let (home, before) = (named("home")?.flatten(), named("ran_at")?.flatten());
+    let here = Some(&record.runner);
+    if before.as_ref() == here && home.as_ref() == here {
         return Ok(None);
     }
-    sqlx::query("UPDATE threads SET home = $2 WHERE thread = $1")
+    sqlx::query("UPDATE threads SET home = $2, ran_at = $2 WHERE thread = $1")
         .bind(number(key.thread.get()))
         .bind(record.runner.as_str())
         .execute(&mut **tx)
         .await?;
-    Ok(before)
+    Ok(before.filter(|before| *before != record.runner))
 }
 
 /// Keeps what a run left for the next one of its session. The caller holds the thread's lock.

@@ -12,6 +12,8 @@ use harness::project::git;
 use harness::{COLLEAGUE, Claude, Colleague, Question, World};
 use serde_json::json;
 
+use crate::handed_over::{given_to_the_second, owned};
+use crate::scene::ends_well;
 use crate::secured::VIOLATION;
 
 /// The stream below the project's FILES.
@@ -49,13 +51,6 @@ async fn handed_over<'w>(
     question.follow_up(text).await
 }
 
-/// Stops the second runner when nothing is left of its host.
-async fn ends_well(world: &World, mut second: Colleague) -> Result<()> {
-    world.until("the end of all at the second host", || second.beside().is_empty()).await?;
-    assert!(second.stop()?.success());
-    Ok(())
-}
-
 /// How often something of this kind was said in the thread.
 fn said(question: Question<'_>, text: &str) -> Result<usize> {
     Ok(question.said_in_thread()?.iter().filter(|said| said.contains(text)).count())
@@ -89,8 +84,29 @@ async fn the_next_question_of_a_thread_goes_on_at_another_runner() -> Result<()>
     assert!(recalled.contains("the first") && recalled.contains("[[recall]]"), "{recalled}");
     assert_eq!(resumed(&world), [false, true, true]);
     assert_eq!(said(question, RESUMED)?, 1);
+    assert_eq!(said(question, "-# Resumed on **host**.")?, 1, "nothing was open when it was moved");
     assert_eq!(said(question, "⚠️")?, 0, "{:?}", question.said_in_thread()?);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_owner_of_a_project_goes_on_with_its_conversations() -> Result<()> {
+    let (world, mut second) = owned().await?;
+    let question = world.say("the first [[say one]]")?;
+    assert_eq!(question.answer().await?, "one");
+    world.is_quiet().await?;
+    let given = given_to_the_second(&world, &mut second).await?;
+    assert_eq!(given, format!("{COLLEAGUE} owns app; 0 runs were moved\n"));
+    let next = question.follow_up("[[recall]]").await?;
+    let recalled = next.answer().await?;
+    assert!(recalled.contains("the first"), "{recalled}");
+    assert_eq!(resumed(&world), [false, true]);
+    assert_eq!(said(question, RESUMED)?, 1);
+    assert_eq!(said(question, "⚠️")?, 0, "{:?}", question.said_in_thread()?);
+    // It is said once, and not again by what goes on where it was.
+    assert_eq!(question.follow_up("[[say more]]").await?.answer().await?, "more");
+    assert_eq!(said(question, RESUMED)?, 1);
+    ends_well(&world, second).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
