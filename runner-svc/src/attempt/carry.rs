@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::carried::{About, Carried, File, Remark, TRANSCRIPT_MAX};
+use schemas::ids::ProjectName;
 use schemas::record::{NOTICE_MAX, REMARKS_MAX};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::ask::files;
 use super::{Left, Refused, Result, Work};
-use crate::bus::{Fetched, digest_of};
+use crate::bus::{Bus, BusError, Fetched, digest_of};
 use crate::command::{Session, transcript};
 use crate::crash;
 use crate::keeper::record::sync_dir;
@@ -115,25 +116,52 @@ impl Work {
     }
 
     async fn fetch_into(&mut self, file: &File, fresh: &Path) -> Result<bool, Refused> {
+        let fetch = |bus: Bus, project| async move { bus.get_file(&project, file, fresh).await };
+        match self.ask_files(When::BeforeClaude, file, fetch).await? {
+            Some(Fetched::Whole) => Ok(true),
+            Some(Fetched::Gone) | None => Ok(false),
+        }
+    }
+
+    /// Asks FILES for something about a file, a bounded number of times; `None`: it does not do it.
+    async fn ask_files<T, F>(
+        &mut self,
+        when: When,
+        file: &File,
+        ask: impl Fn(Bus, ProjectName) -> F,
+    ) -> Result<Option<T>, Refused>
+    where
+        F: Future<Output = Result<T, BusError>>,
+    {
         for tries in 1..=TRIES {
             let (bus, project) = (self.host.bus.clone(), self.held.request.project.clone());
-            let fetching = Box::pin(bus.get_file(&project, file, fresh));
-            match self.meanwhile(fetching).await? {
-                Ok(Fetched::Whole) => return Ok(true),
-                Ok(Fetched::Gone) => return Ok(false),
+            match self.wait_for(when, Box::pin(ask(bus, project))).await? {
+                Ok(done) => return Ok(Some(done)),
                 Err(error) => {
-                    tracing::warn!(?error, digest = file.digest, "a file was not fetched");
+                    tracing::warn!(?error, ?when, digest = file.digest, "FILES did not do it");
                 }
             }
             if tries == TRIES {
                 break;
             }
-            self.meanwhile(tokio::time::sleep(PAUSE * tries)).await?;
+            self.wait_for(when, tokio::time::sleep(PAUSE * tries)).await?;
             // It is no fault of the file's as long as nobody leads FILES.
             let (host, project) = (Arc::clone(&self.host), self.held.request.project.clone());
-            self.meanwhile(async move { files(&host, &project).await }).await??;
+            self.wait_for(when, async move { files(&host, &project).await }).await??;
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// Waits for something, and goes on holding the run.
+    async fn wait_for<T>(
+        &mut self,
+        when: When,
+        thing: impl Future<Output = T>,
+    ) -> Result<T, Refused> {
+        match when {
+            When::BeforeClaude => self.meanwhile(thing).await,
+            When::AfterClaude => Ok(self.holding(thing).await?),
+        }
     }
 
     /// Puts what the conversation leaves into FILES, before its outcome is told. `None`: claude never
@@ -217,21 +245,9 @@ impl Work {
 
     /// Puts a file into FILES; false: FILES does not take it.
     pub(super) async fn put(&mut self, file: &File, path: &Path) -> Result<bool> {
-        for tries in 1..=TRIES {
-            let (bus, project) = (self.host.bus.clone(), self.held.request.project.clone());
-            match self.holding(Box::pin(bus.put_file(&project, file, path))).await? {
-                Ok(()) => return Ok(true),
-                Err(error) => tracing::warn!(?error, digest = file.digest, "a file was not put"),
-            }
-            if tries == TRIES {
-                break;
-            }
-            self.holding(tokio::time::sleep(PAUSE * tries)).await?;
-            // It is no fault of the file's as long as nobody leads FILES.
-            let (host, project) = (Arc::clone(&self.host), self.held.request.project.clone());
-            self.holding(async move { files(&host, &project).await }).await??;
-        }
-        Ok(false)
+        let put = |bus: Bus, project| async move { bus.put_file(&project, file, path).await };
+        let done = self.ask_files(When::AfterClaude, file, put).await;
+        Ok(done.map_err(Refused::into_left)?.is_some())
     }
 
     /// Waits for something that comes after claude's end, and goes on holding the run.
@@ -272,6 +288,13 @@ impl Work {
         remarks.push(Remark { about, text });
         true
     }
+}
+
+/// When FILES is asked: before claude a stop ends the run at once, after it the outcome is known.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    BeforeClaude,
+    AfterClaude,
 }
 
 /// What became of a copy.
