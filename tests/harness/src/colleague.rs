@@ -52,6 +52,13 @@ impl Builder {
         self.scaled()
     }
 
+    /// A project that several runners share, with the times that they hold each other to in use: a
+    /// take-over takes minutes.
+    pub fn shared_as_in_use(mut self) -> Self {
+        self.share();
+        self
+    }
+
     /// The times that services hold each other to are those of tests.
     pub fn scaled(self) -> Self {
         TIMES.into_iter().fold(self, |world, (name, value)| world.every_env(name, value))

@@ -12,6 +12,7 @@
 //! | `load.rs` | many at once: a burst, memory, thousands of threads |
 //! | `fleet.rs` | up to 200 simulated runners |
 //! | `recovery.rs` | how soon things go on after a fault |
+//! | `several.rs` | how soon another runner, or another gateway, goes on |
 //! | `samples.rs`, `host.rs`, `page.rs` | figures, the machine, the page |
 //!
 //! It judges nothing by its exit code: a slow machine is no error. It asserts no time.
@@ -26,6 +27,7 @@ mod page;
 mod place;
 mod recovery;
 mod samples;
+mod several;
 mod turns;
 
 use std::io::Write as _;
@@ -38,6 +40,7 @@ use clap::Parser;
 use crate::page::Figures;
 use crate::place::{Place, Scene};
 use crate::recovery::Tries;
+use crate::several::Deaths;
 
 /// Measures, and writes a page.
 #[derive(Debug, Parser)]
@@ -46,6 +49,9 @@ struct Cli {
     /// Takes a few samples of everything: to see that it works, not how fast it is.
     #[arg(long)]
     quick: bool,
+    /// Measures only how soon another runner, and another gateway, goes on, and prints that.
+    #[arg(long, conflicts_with_all = ["quick", "write"])]
+    several: bool,
     /// Where the page goes; otherwise it is printed.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -72,6 +78,8 @@ pub(crate) struct Size {
     fleet_runs: usize,
     /// How much is killed, queued and missed.
     tries: Tries,
+    /// How often another one is to go on.
+    deaths: Deaths,
 }
 
 const FULL: Size = Size {
@@ -84,6 +92,7 @@ const FULL: Size = Size {
     runners: &[1, 10, 50, 200],
     fleet_runs: 200,
     tries: Tries { kills: 10, queued: 500, others: 50, missed: (1_000, 20) },
+    deaths: Deaths { hosts: 1, gateways: 10 },
 };
 
 const QUICK: Size = Size {
@@ -96,6 +105,8 @@ const QUICK: Size = Size {
     runners: &[1, 10],
     fleet_runs: 40,
     tries: Tries { kills: 2, queued: 50, others: 10, missed: (40, 4) },
+    // A take-over takes longer than all the rest of a quick run.
+    deaths: Deaths { hosts: 0, gateways: 2 },
 };
 
 fn main() -> ExitCode {
@@ -120,6 +131,11 @@ pub(crate) fn say(line: &str) {
 
 async fn bench(cli: &Cli) -> Result<()> {
     let size = if cli.quick { QUICK } else { FULL };
+    if cli.several {
+        let several = several::measure(size.deaths).await?;
+        let text = page::several_alone(&several);
+        return std::io::stdout().write_all(text.as_bytes()).context("nobody reads the page");
+    }
     let figures = measure(size, cli.quick).await?;
     let text = page::write(&figures);
     match &cli.write {
@@ -159,6 +175,8 @@ async fn measure(size: Size, quick: bool) -> Result<Figures> {
     let runners = fleet::measure(size.runners, size.fleet_runs).await?;
     say("bench: after faults …");
     let recovery = recovery::measure(size.tries).await?;
+    say("bench: after the loss of a host, and of gateways …");
+    let several = several::measure(size.deaths).await?;
     Ok(Figures {
         quick,
         host,
@@ -171,5 +189,6 @@ async fn measure(size: Size, quick: bool) -> Result<Figures> {
         threads,
         runners,
         recovery,
+        several,
     })
 }

@@ -7,6 +7,7 @@ use crate::host::Host;
 use crate::load::{Burst, Cost, Memory};
 use crate::recovery::{Missed, Recovery};
 use crate::samples::{Samples, number};
+use crate::several::Several;
 use crate::turns::Turns;
 
 /// Message to claude: at most so many times its floor.
@@ -23,6 +24,10 @@ const ADOPTED_MAX: f64 = 1_000.0;
 const RESUMED_MAX: f64 = 5_000.0;
 /// A long queue in one thread delays the others at most by so many ms.
 const DELAYED_MAX: f64 = 1_000.0;
+/// What a lost host held is taken over at most so many ms later: `AckWait`, `takeover_s` and 5 s.
+const TAKEN_OVER_MAX: f64 = 155_000.0;
+/// What a gateway that died was posting is posted by another at most so many ms later.
+const POSTED_MAX: f64 = 3_000.0;
 /// A cost is flat when the largest size costs at most so many times the smallest: as much as two
 /// runs of this at one size were seen to differ.
 const FLAT_MAX: f64 = 1.5;
@@ -41,6 +46,7 @@ pub(crate) struct Figures {
     pub(crate) threads: Vec<Cost>,
     pub(crate) runners: Vec<Cost>,
     pub(crate) recovery: Recovery,
+    pub(crate) several: Several,
 }
 
 /// One aim, and what was reached.
@@ -122,7 +128,7 @@ pub(crate) fn write(figures: &Figures) -> String {
             "After faults",
             "How soon things go on. In milliseconds.",
             PERCENTILES,
-            recovery(&figures.recovery),
+            recovery(&figures.recovery).into_iter().chain(several(&figures.several)),
         ),
         missed_messages(&figures.recovery.missed),
     ];
@@ -160,7 +166,7 @@ fn aims(figures: &Figures) -> Vec<Aim> {
     let largest = |size: fn(&Memory) -> f64| size(idle).max(size(busy));
     let aim = |what, reached, most, unit, why| Aim { what, reached, most, unit, why };
     let size = |idle: f64, busy: f64| format!("{idle:.1} MB idle, {busy:.1} MB busy.");
-    vec![
+    let mut aims = vec![
         aim(
             "message → claude's exec, against its floor",
             ratio(&turns.exec, floor.to_exec()),
@@ -207,7 +213,9 @@ fn aims(figures: &Figures) -> Vec<Aim> {
             "ms",
             String::new(),
         ),
-    ]
+    ];
+    aims.extend(several_aims(&figures.several));
+    aims
 }
 
 /// The processor time of a run.
@@ -344,6 +352,42 @@ fn recovery(recovery: &Recovery) -> Vec<String> {
     .into()
 }
 
+/// What was measured of it.
+fn several(several: &Several) -> Vec<String> {
+    let Several { taken_over, posted } = several;
+    let rows = [
+        ("loss of a host → another runner's claude", taken_over),
+        ("death of a gateway in a post → the post by another", posted),
+    ];
+    let measured = rows.into_iter().filter(|(_, samples)| 0 < samples.count());
+    measured.map(|(what, samples)| percentiles(what, samples)).collect()
+}
+
+/// The figures of `several.rs` alone.
+pub(crate) fn several_alone(figures: &Several) -> String {
+    let aims = several_aims(figures).into_iter().map(|aim| aim.row());
+    let rows: Vec<String> = several(figures).into_iter().chain(aims).collect();
+    rows.join("\n") + "\n"
+}
+
+fn several_aims(several: &Several) -> Vec<Aim> {
+    let Several { taken_over, posted } = several;
+    let rows = [
+        ("loss of a host → another runner's claude, the slowest", taken_over, TAKEN_OVER_MAX),
+        ("death of a gateway → the post by another, the slowest", posted, POSTED_MAX),
+    ];
+    let measured = rows.into_iter().filter(|(_, samples, _)| 0 < samples.count());
+    measured
+        .map(|(what, samples, most)| Aim {
+            what,
+            reached: samples.most(),
+            most,
+            unit: "ms",
+            why: String::new(),
+        })
+        .collect()
+}
+
 fn missed_messages(missed: &Missed) -> String {
     let Missed { messages, threads, seconds, refused, requests } = missed;
     format!(
@@ -430,6 +474,7 @@ mod tests {
                 beside: samples(300),
                 ..Recovery::default()
             },
+            several: Several { taken_over: Samples::default(), posted: samples(3_001) },
         }
     }
 
@@ -446,6 +491,8 @@ mod tests {
         assert!(page.contains("ready, the slowest | 1001.0 ms | ≤ 1000.0 ms | **missed** |"));
         assert!(page.contains("next one, the slowest | 5000.0 ms | ≤ 5000.0 ms | met |"), "{page}");
         assert!(page.contains("another, the slowest | 100.0 ms | ≤ 1000.0 ms | met |"), "{page}");
+        assert!(page.contains("by another, the slowest | 3001.0 ms | ≤ 3000.0 ms | **missed** |"));
+        assert!(!page.contains("loss of a host"), "it was not measured: {page}");
         assert!(page.contains("**10.0 answers per second**"), "{page}");
         assert!(!page.contains("quick run"), "{page}");
     }

@@ -89,8 +89,7 @@ impl Recovery {
         thread: ChannelId,
         gate: &str,
     ) -> Result<()> {
-        let posts = place.posts(thread) + 1;
-        is_held(place, thread, gate).await?;
+        let (posts, _) = is_held(place, thread, gate).await?;
         block_in_place(|| place.stack.runner().kill())?;
         place.open_gate(gate)?;
         place.until_noted("result", 1).await?;
@@ -112,9 +111,8 @@ impl Recovery {
         thread: ChannelId,
         gate: &str,
     ) -> Result<()> {
-        let posts = place.posts(thread) + 1;
-        let pid = is_held(place, thread, gate).await?.pid;
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no pid")?;
+        let (posts, held) = is_held(place, thread, gate).await?;
+        let pid = i32::try_from(held.pid).ok().and_then(Pid::from_raw).context("no pid")?;
         let from = now_ns();
         kill_process(pid, Signal::KILL).context("cannot kill claude")?;
         let next = place.until_noted("begin", 1).await?;
@@ -126,11 +124,13 @@ impl Recovery {
     }
 }
 
-/// A follow-up whose claude is held by a gate.
-async fn is_held(place: &mut Place, thread: ChannelId, gate: &str) -> Result<Noted> {
+/// A follow-up whose claude is held by a gate: how many posts its thread has with its answer, and what
+/// that claude noted.
+async fn is_held(place: &mut Place, thread: ChannelId, gate: &str) -> Result<(usize, Noted)> {
+    let posts = place.posts(thread) + 1;
     place.noted()?;
     place.say(thread, &format!("[[wait {gate}]] [[say Done.]]"))?;
-    place.until_noted("wait", 1).await
+    Ok((posts, place.until_noted("wait", 1).await?))
 }
 
 /// Follow-ups in one thread, one after another: from the message to its answer.
