@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use async_nats::jetstream::Context;
 use platform::clock::now_ms;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
@@ -82,10 +83,7 @@ async fn start(
     readiness.ready("store");
     let link = nats::connect_patiently(&config.nats, "holdfast-gateway", readiness).await?;
     let bus = Bus::attach(link.clone()).await?;
-    let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
-    let was = store::patiently(readiness, || was_bus(&store, &is)).await?;
-    same_bus(&was, &is)?;
-    readiness.ready("store");
+    same_bus(&store, &link.context, readiness).await?;
     readiness.ready("nats");
     let (hands, ears) = discord::open(&config.discord)?;
     let routes = Arc::new(config.routes);
@@ -179,7 +177,10 @@ async fn was_bus(store: &Store, is: &str) -> Result<String, StoreError> {
 }
 
 /// Refuses streams that were made anew since: what was released or running in them is unknown.
-fn same_bus(was: &str, is: &str) -> anyhow::Result<()> {
+async fn same_bus(store: &Store, context: &Context, readiness: &Readiness) -> anyhow::Result<()> {
+    let is = nats::created(context).await.map_err(anyhow::Error::from_boxed)?;
+    let was = store::patiently(readiness, || was_bus(store, &is)).await?;
+    readiness.ready("store");
     anyhow::ensure!(
         was == is,
         "the streams are not those that this store has worked with (they were {was}, and are \
