@@ -33,8 +33,8 @@ const HISTORY_LINES: &str = "20000";
 /// The size of a window that nobody is attached to.
 const SIZE: [&str; 4] = ["-x", "160", "-y", "48"];
 
-/// The pauses before a session is started again because the server was just going. A server that
-/// goes is gone in a few milliseconds.
+/// The pauses before tmux is called again because the server was just going, or tmux was killed. A
+/// server that goes is gone in a few milliseconds.
 const GOING_PAUSES_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
 
 /// The window of the keeper.
@@ -265,7 +265,9 @@ impl Tmux {
         format!("{folder}tmux -L {} attach -r -t ={name}", self.socket)
     }
 
-    /// Calls, and calls again after a moment while what tmux says is to be waited for.
+    /// Calls, and calls again after a moment while what tmux says is to be waited for, or when it was
+    /// killed before it said anything: by a machine without memory, or by somebody who takes it for
+    /// the keeper that it starts. What is called so may be done twice.
     async fn call_again_while(
         &self,
         is_to_wait: impl Fn(&str) -> bool,
@@ -273,7 +275,7 @@ impl Tmux {
     ) -> Result<Output, TmuxError> {
         let mut output = self.call(words).await?;
         for pause in GOING_PAUSES_MS {
-            if !is_to_wait(&stderr(&output)) {
+            if output.status.code().is_some() && !is_to_wait(&stderr(&output)) {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(pause)).await;

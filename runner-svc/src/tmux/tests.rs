@@ -123,6 +123,36 @@ async fn a_tmux_that_cannot_answer_is_an_error_and_not_an_absence() {
     assert!(matches!(missing.version().await, Err(TmuxError::DoesNotStart(_))));
 }
 
+/// A tmux before the real one that dies by SIGKILL when it is called first: before it has done
+/// anything, or after all is done.
+#[expect(clippy::disallowed_methods, reason = "a test hands on its own PATH")]
+async fn is_killed_once(name: &str, script: &str) -> (Server, Result<(), TmuxError>) {
+    let mut server = Server::new(name);
+    let path = server.dir.path().join("bin");
+    std::fs::create_dir(&path).expect("made");
+    let first = path.join("tmux");
+    std::fs::write(&first, script).expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&first, mode).expect("set");
+    let rest = std::env::var("PATH").expect("there is a PATH");
+    let all = format!("{}:{rest}", path.display());
+    server.tmux.env.insert("PATH".into(), all.into());
+    let started = server.tmux.new_session("a", server.dir.path()).await;
+    (server, started)
+}
+
+#[tokio::test]
+async fn a_session_is_started_though_the_tmux_that_was_to_start_it_is_killed() {
+    for (name, script) in [
+        ("killed-before", "#!/bin/sh\nrm \"$0\"\nkill -9 $$\n"),
+        ("killed-after", "#!/bin/sh\nrm \"$0\"\ntmux \"$@\"\nkill -9 $$\n"),
+    ] {
+        let (server, started) = is_killed_once(name, script).await;
+        started.expect("started");
+        assert_eq!(server.tmux.sessions().await.expect("asked"), ["a"], "{name}");
+    }
+}
+
 #[tokio::test]
 async fn the_tmux_of_this_machine_is_new_enough() {
     let server = Server::new("version");
