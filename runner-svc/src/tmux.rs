@@ -37,6 +37,9 @@ const SIZE: [&str; 4] = ["-x", "160", "-y", "48"];
 /// server that goes is gone in a few milliseconds.
 const GOING_PAUSES_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
 
+/// How often tmux is called again when it was late: once for a host that stood still, and once more.
+const LATE_MAX: u32 = 2;
+
 /// The window of the keeper.
 const KEEPER_WINDOW: &str = "keeper";
 /// The window that is shown.
@@ -265,23 +268,27 @@ impl Tmux {
         format!("{folder}tmux -L {} attach -r -t ={name}", self.socket)
     }
 
-    /// Calls, and calls again after a moment while what tmux says is to be waited for, or when it was
-    /// killed before it said anything: by a machine without memory, or by somebody who takes it for
-    /// the keeper that it starts. What is called so may be done twice.
+    /// Calls, and calls again while what tmux says is to be waited for; when it was killed before it
+    /// said anything, by a machine without memory or by somebody who takes it for the keeper that it
+    /// starts; and when it was late, as it is where the whole host stood still for a while. What is
+    /// called so may be done twice.
     async fn call_again_while(
         &self,
         is_to_wait: impl Fn(&str) -> bool,
         words: &[impl AsRef<OsStr>],
     ) -> Result<Output, TmuxError> {
-        let mut output = self.call(words).await?;
-        for pause in GOING_PAUSES_MS {
-            if output.status.code().is_some() && !is_to_wait(&stderr(&output)) {
-                break;
+        let mut pauses = GOING_PAUSES_MS.into_iter();
+        let mut late = 0;
+        loop {
+            match self.call(words).await {
+                Err(TmuxError::TimedOut { .. }) if late < LATE_MAX => late += 1,
+                Ok(output) if output.status.code().is_none() || is_to_wait(&stderr(&output)) => {
+                    let Some(pause) = pauses.next() else { return Ok(output) };
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                called => return called,
             }
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-            output = self.call(words).await?;
         }
-        Ok(output)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one file that runs tmux")]

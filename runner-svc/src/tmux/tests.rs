@@ -123,10 +123,9 @@ async fn a_tmux_that_cannot_answer_is_an_error_and_not_an_absence() {
     assert!(matches!(missing.version().await, Err(TmuxError::DoesNotStart(_))));
 }
 
-/// A tmux before the real one that dies by SIGKILL when it is called first: before it has done
-/// anything, or after all is done.
+/// A server whose tmux is this script when it is called first.
 #[expect(clippy::disallowed_methods, reason = "a test hands on its own PATH")]
-async fn is_killed_once(name: &str, script: &str) -> (Server, Result<(), TmuxError>) {
+async fn calls_first(name: &str, script: &str) -> (Server, Result<(), TmuxError>) {
     let mut server = Server::new(name);
     let path = server.dir.path().join("bin");
     std::fs::create_dir(&path).expect("made");
@@ -142,12 +141,14 @@ async fn is_killed_once(name: &str, script: &str) -> (Server, Result<(), TmuxErr
 }
 
 #[tokio::test]
-async fn a_session_is_started_though_the_tmux_that_was_to_start_it_is_killed() {
+async fn a_session_is_started_though_the_tmux_that_was_to_start_it_is_killed_or_late() {
     for (name, script) in [
         ("killed-before", "#!/bin/sh\nrm \"$0\"\nkill -9 $$\n"),
         ("killed-after", "#!/bin/sh\nrm \"$0\"\ntmux \"$@\"\nkill -9 $$\n"),
+        // Ended by its deadline.
+        ("late", "#!/bin/sh\nrm \"$0\"\nexec sleep 1000\n"),
     ] {
-        let (server, started) = is_killed_once(name, script).await;
+        let (server, started) = calls_first(name, script).await;
         started.expect("started");
         assert_eq!(server.tmux.sessions().await.expect("asked"), ["a"], "{name}");
     }
