@@ -113,12 +113,11 @@ async fn start(
         "feed",
         ended(feed::run(bus.clone(), folder.clone(), readiness.clone(), stop.clone())),
     );
-    let given_up = config.times.given_up;
     let publishing = publisher::run(
         Arc::clone(&routes),
         folder.clone(),
         signals.clone(),
-        given_up,
+        config.times.given_up,
         stop.clone(),
     );
     tasks.spawn("publisher", ended(publishing));

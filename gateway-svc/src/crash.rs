@@ -53,6 +53,8 @@ pub(crate) const POINTS: &[&str] = &[
     "post.given_up",
     "post.gone",
     "park.told",
+    "threadless.written",
+    "threadless.stored",
     // `provision --out`: each file of a set of keys.
     "keys.written",
     "keys.renamed",

@@ -346,6 +346,23 @@ impl Discord {
         }
     }
 
+    /// What a thread is called.
+    pub(crate) async fn name_of(&self, thread: ChannelId) -> Result<String> {
+        let channel = self.http.get_channel(to(thread)).await?.guild();
+        Ok(channel.map(|channel| channel.name).unwrap_or_default())
+    }
+
+    /// Gives a thread another name.
+    pub(crate) async fn rename(&self, thread: ChannelId, name: &str) -> Result<()> {
+        to(thread).edit_thread(&self.http, discord::EditThread::new().name(name)).await?;
+        Ok(())
+    }
+
+    /// How long a thread may not be given another name, by what Discord said last.
+    pub(crate) fn name_held_back(&self, thread: ChannelId) -> Option<Duration> {
+        self.limits.left_of_name(thread, std::time::Instant::now())
+    }
+
     /// Puts our reaction under a message; twice is once.
     pub(crate) async fn react(
         &self,

@@ -162,12 +162,13 @@ impl Hearing {
     }
 
     async fn try_hear(&mut self, heard: &Heard, found: Found) -> anyhow::Result<()> {
-        let Some(spot) = self.spot(heard.channel).await? else { return Ok(()) };
+        let Some(mut spot) = self.spot(heard.channel).await? else { return Ok(()) };
         if self.store.is_judged(heard.id).await? {
             return Ok(());
         }
         let routes = std::sync::Arc::clone(&self.routes);
         let Some(project) = routes.project_of(spot.channel) else { return Ok(()) };
+        spot.thread = self.conversation(heard, spot).await?;
         let roles = self.roles(heard, project).await?;
         let is_late = found == Found::Read && is_late(heard.id, self.catch_up.max, now_ms());
         let verdict = match judge(heard, project, &roles) {
@@ -240,6 +241,15 @@ impl Hearing {
         };
         let mapped = channel.filter(|channel| self.routes.project_of(*channel).is_some());
         Ok(mapped.map(|channel| Spot { channel, thread: Some(thread) }))
+    }
+
+    /// The conversation that a message belongs to; `None`: it begins one. In a channel it is a reply
+    /// that goes on with a conversation without a thread.
+    async fn conversation(&self, heard: &Heard, spot: Spot) -> anyhow::Result<Option<ThreadId>> {
+        match (spot.thread, heard.reply_to) {
+            (None, Some(message)) => Ok(self.store.threadless(spot.channel, message).await?),
+            (thread, None | Some(_)) => Ok(thread),
+        }
     }
 
     async fn parent(&mut self, place: ChannelId) -> anyhow::Result<Option<ChannelId>> {

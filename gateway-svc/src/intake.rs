@@ -25,6 +25,8 @@ pub(crate) struct Heard {
     pub(crate) roles: Option<Vec<RoleId>>,
     /// Who or what wrote it.
     pub(crate) by: Writer,
+    /// The message that it replies to.
+    pub(crate) reply_to: Option<MessageId>,
     /// The text.
     pub(crate) content: String,
     /// What is attached.
@@ -190,6 +192,7 @@ mod tests {
             author: Author { id: "9".parse().unwrap(), name: "Ada".into() },
             roles: None,
             by: Writer::Person,
+            reply_to: None,
             content: content.into(),
             attachments: Vec::new(),
         }

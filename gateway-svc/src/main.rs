@@ -16,6 +16,7 @@ mod feed;
 mod hearing;
 mod intake;
 mod missed;
+mod names;
 mod nonce;
 mod operator;
 mod orders;

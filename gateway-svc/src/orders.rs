@@ -98,7 +98,10 @@ impl Orders {
             return Ok("This button is from another time; nothing was done.".into());
         };
         let known = self.store.known(&press.run).await?;
-        let known = known.filter(|known| ChannelId::from(known.thread) == pressed.channel);
+        // Where there is no thread, the conversation is in the channel.
+        let known = known.filter(|known| {
+            [ChannelId::from(known.thread), known.channel].contains(&pressed.channel)
+        });
         let Some(known) = known else { return Ok("Nobody knows this run any more.".into()) };
         let Some(project) = self.routes.project_of(known.channel) else {
             return Ok("This project is not served any more.".into());

@@ -7,6 +7,9 @@
 use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
 use serde::{Deserialize, Serialize};
 
+/// How the name of a row ends that says plainly what Discord took in no other form.
+pub(crate) const PLAIN: &str = "/plain";
+
 /// One thing to do in Discord.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -51,7 +54,8 @@ pub(crate) enum Action {
     Post {
         /// Where.
         channel: ChannelId,
-        /// The message it answers, if that is in the same place.
+        /// The message it answers. It is left out where that is in another place: a thread's first
+        /// message is in its channel.
         reply_to: Option<MessageId>,
         /// At most 2,000 characters.
         content: String,
@@ -68,6 +72,13 @@ pub(crate) enum Action {
         /// One line.
         line: String,
     },
+    /// Give a thread another name, unless a person has named it.
+    Rename {
+        /// The thread.
+        channel: ChannelId,
+        /// The name, 1 to 100 characters.
+        name: String,
+    },
 }
 
 impl Action {
@@ -78,7 +89,8 @@ impl Action {
             | Action::Unreact { channel, .. }
             | Action::Thread { channel, .. }
             | Action::Post { channel, .. }
-            | Action::Edit { channel, .. } => *channel,
+            | Action::Edit { channel, .. }
+            | Action::Rename { channel, .. } => *channel,
         }
     }
 }
@@ -119,9 +131,40 @@ impl Mark {
 }
 
 impl Row {
+    /// What is to be done for this row of a conversation, which goes on in `said_in` when no thread
+    /// could be started for it. There, each post is a reply: its question is one, or else the
+    /// conversation's first message.
+    pub(crate) fn placed(self, thread: ThreadId, said_in: Option<ChannelId>) -> Self {
+        let (own, first) = (ChannelId::from(thread), MessageId::from(thread));
+        let Row { name, action } = self;
+        let action = match (action, said_in) {
+            (Action::Post { channel, reply_to, content, buttons }, None) if channel == own => {
+                let reply_to = reply_to.filter(|asked| *asked != first);
+                Action::Post { channel, reply_to, content, buttons }
+            }
+            (Action::Post { channel, reply_to, content, buttons }, Some(said_in))
+                if channel == own =>
+            {
+                // What is said plainly is so because Discord did not take it otherwise.
+                let reply_to = reply_to.or((!name.ends_with(PLAIN)).then_some(first));
+                Action::Post { channel: said_in, reply_to, content, buttons }
+            }
+            (Action::Edit { channel, about, line }, Some(said_in)) if channel == own => {
+                Action::Edit { channel: said_in, about, line }
+            }
+            (action, None | Some(_)) => action,
+        };
+        Self { name, action }
+    }
+
     /// A row that belongs to a generation of a run.
     pub(crate) fn of(run: &RunId, generation: Generation, part: &str, action: Action) -> Self {
         Self { name: format!("{run}/{generation}/{part}"), action }
+    }
+
+    /// The name of the row that started a thread, or was to.
+    pub(crate) fn starts_thread(thread: ThreadId) -> String {
+        format!("{}/{}/thread", RunId::from(MessageId::from(thread)), Generation::FIRST)
     }
 
     /// A row that belongs to a conversation, whichever of its runs makes it due.
@@ -132,5 +175,35 @@ impl Row {
     /// A row that belongs to a message which is no run.
     pub(crate) fn of_message(message: MessageId, part: &str, action: Action) -> Self {
         Self { name: format!("{message}/{part}"), action }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(channel: &str, reply_to: Option<&str>, name: &str) -> Row {
+        let (channel, reply_to) =
+            (channel.parse().unwrap(), reply_to.map(|it| it.parse().unwrap()));
+        let action = Action::Post { channel, reply_to, content: "hm".into(), buttons: Vec::new() };
+        Row { name: name.into(), action }
+    }
+
+    fn placed(row: Row, said_in: Option<&str>) -> Row {
+        row.placed("7".parse().unwrap(), said_in.map(|it| it.parse().unwrap()))
+    }
+
+    #[test]
+    fn in_a_thread_what_answers_its_first_message_is_no_reply() {
+        assert_eq!(placed(post("7", Some("7"), "a"), None), post("7", None, "a"));
+        assert_eq!(placed(post("7", Some("8"), "a"), None), post("7", Some("8"), "a"));
+        assert_eq!(placed(post("5", Some("7"), "a"), None), post("5", Some("7"), "a"));
+    }
+
+    #[test]
+    fn without_a_thread_everything_is_a_reply_in_the_channel() {
+        assert_eq!(placed(post("7", Some("8"), "a"), Some("5")), post("5", Some("8"), "a"));
+        assert_eq!(placed(post("7", None, "a"), Some("5")), post("5", Some("7"), "a"));
+        assert_eq!(placed(post("7", None, "a/plain"), Some("5")), post("5", None, "a/plain"));
     }
 }

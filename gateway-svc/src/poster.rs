@@ -30,10 +30,13 @@ use crate::outbox::{Action, Row};
 use crate::render::with_line;
 use crate::signals::Signals;
 use crate::store::{Due, Lease, Store, StoreError};
-use schemas::ids::{MessageId, ThreadId};
+use schemas::ids::{ChannelId, MessageId, ThreadId};
 
 /// Threads that are written in at once.
 const THREADS_MAX: usize = 16;
+/// The longest try to rename a thread. serenity waits in it for as long as Discord says, which is up
+/// to ten minutes for names and is not told beforehand.
+const RENAME_MAX: Duration = Duration::from_secs(5);
 /// The longest sleep when no signal comes.
 const EVERY: Duration = Duration::from_secs(15);
 
@@ -127,6 +130,10 @@ async fn lease(poster: &Poster, busy: usize) -> Result<Option<Lease>, StoreError
 
 /// How long nothing will be due. A row that is due now is somebody else's for the moment.
 async fn until_next(poster: &Poster) -> Duration {
+    // A look now and then is often enough for what was put aside.
+    if let Err(error) = poster.store.take_up(now_ms()).await {
+        tracing::warn!(error = ?error, "what was put aside waits");
+    }
     let due_ms = poster.store.next_due_ms().await.ok().flatten();
     let wait_ms = due_ms.map_or(EVERY.as_millis(), |due| {
         u128::try_from(due - now_ms()).unwrap_or(PAUSE.0.as_millis())
@@ -155,6 +162,10 @@ async fn thread(poster: Poster, lease: Lease, stop: CancellationToken) -> Result
         };
         crash::point("post.noted");
         let channel = due.row.action.channel();
+        if let Some(wait) = held_back_alone(discord, &due.row.action) {
+            put_aside(store, &due, wait).await?;
+            continue;
+        }
         if let Some(wait) = discord.held_back(channel).filter(|wait| poster.row_max() <= *wait) {
             wait_for_limit(store, &due, wait).await?;
             continue;
@@ -169,12 +180,18 @@ async fn thread(poster: Poster, lease: Lease, stop: CancellationToken) -> Result
                 None => carry_out(store, discord, lease.thread, &due.row).await,
             }
         };
-        let done = match tokio::time::timeout(poster.row_max(), doing).await {
+        let done = match tokio::time::timeout(poster.row_max().min(time_of(&due.row.action)), doing)
+            .await
+        {
             Ok(Err(Trouble::Store(error))) => return Err(error),
             Ok(Err(Trouble::Discord(error))) => Some(Err(error)),
             Ok(Ok(message)) => Some(Ok(message)),
             Err(_) => None,
         };
+        if let Some(wait) = held_back_alone(discord, &due.row.action).filter(|_| done.is_none()) {
+            put_aside(store, &due, wait).await?;
+            continue;
+        }
         match discord.held_back(channel) {
             // It was still waiting, as Discord had told it to.
             Some(wait) if done.is_none() => wait_for_limit(store, &due, wait).await?,
@@ -189,6 +206,39 @@ async fn wait_for_limit(store: &Store, due: &Due, wait: Duration) -> Result<(), 
     let name = &due.row.name;
     tracing::warn!(row = %name, wait_ms = wait.as_millis(), "Discord wants no request for so long");
     store.try_again(name, now_ms() + millis(wait), "Discord wants fewer requests").await
+}
+
+/// The most time that a row of this kind may hold up the thread's others.
+fn time_of(action: &Action) -> Duration {
+    match action {
+        Action::Rename { .. } => RENAME_MAX,
+        Action::React { .. }
+        | Action::Unreact { .. }
+        | Action::Thread { .. }
+        | Action::Post { .. }
+        | Action::Edit { .. } => Duration::MAX,
+    }
+}
+
+/// How long Discord wants no request of this kind alone: a thread's name may change twice in ten
+/// minutes, and nothing else waits for it.
+fn held_back_alone(discord: &Discord, action: &Action) -> Option<Duration> {
+    match action {
+        Action::Rename { channel, .. } => discord.name_held_back(*channel),
+        Action::React { .. }
+        | Action::Unreact { .. }
+        | Action::Thread { .. }
+        | Action::Post { .. }
+        | Action::Edit { .. } => None,
+    }
+}
+
+/// Leaves a row alone for that time: the thread's others go on.
+async fn put_aside(store: &Store, due: &Due, wait: Duration) -> Result<(), StoreError> {
+    let name = &due.row.name;
+    store.put_aside(name, now_ms() + millis(wait), "Discord wants fewer requests").await?;
+    tracing::info!(row = %name, wait_ms = wait.as_millis(), "is put aside for so long");
+    Ok(())
 }
 
 /// Why a row was not done.
@@ -231,8 +281,29 @@ async fn carry_out(
                 discord.decide(*channel, message, &with_line(&said, line)).await?;
             }
         }
+        Action::Rename { channel, name } => {
+            rename(store, discord, thread, *channel, name).await?;
+        }
     }
     Ok(None)
+}
+
+/// Gives a thread that we started another name, unless it has one by now that is not ours. (A person
+/// who renames it between the look and the change is overruled: Discord has no condition for it.)
+async fn rename(
+    store: &Store,
+    discord: &Discord,
+    thread: ThreadId,
+    place: ChannelId,
+    name: &str,
+) -> Result<(), Trouble> {
+    let Some(own) = store.called(thread).await.map_err(Trouble::Store)? else { return Ok(()) };
+    let now = discord.name_of(place).await?;
+    if now.trim() != own.trim() || now == name {
+        tracing::info!(%thread, "keeps its name");
+        return Ok(());
+    }
+    Ok(discord.rename(place, name).await?)
 }
 
 /// Stores what became of a row, and then says it: who reads the log and asks `doctor` finds it there.
@@ -268,6 +339,21 @@ async fn settle(
         Fate::Parked => {
             park(poster, lease.thread, due, &why, code.unwrap_or_default()).await?;
             tracing::error!(row = %name, why, "the bot may not do that there now; it is parked");
+            Ok(())
+        }
+        Fate::Threadless => {
+            let line = match &due.row.action {
+                Action::Thread { channel, message, .. } => {
+                    parked::threadless(*channel, *message, code.unwrap_or_default())
+                }
+                Action::React { .. }
+                | Action::Unreact { .. }
+                | Action::Post { .. }
+                | Action::Edit { .. }
+                | Action::Rename { .. } => return store.sent(name, None, now_ms()).await,
+            };
+            store.goes_on_in_channel(lease.thread, name, &why, &line, now_ms()).await?;
+            tracing::warn!(row = %name, why, "no thread can be started; it goes on in its channel");
             Ok(())
         }
         Fate::Done => store.sent(name, None, now_ms()).await,

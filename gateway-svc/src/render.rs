@@ -12,12 +12,10 @@ use schemas::record::{Denial, Outcome};
 
 use crate::commands::{Left, Order, Press};
 use crate::intake::Heard;
+use crate::names::{thread_name, titled};
 use crate::outbox::{Action, Button, Mark, Row};
 use crate::pages::{PAGE_MAX, pages};
 use crate::placement::Awaited;
-
-/// The most characters of a thread's name (Discord's reference, "Start Thread from Message").
-const NAME_MAX: usize = 100;
 
 /// The most characters of a notice that are shown: whoever wrote it, it fits a message.
 const NOTICE_CHARS_MAX: usize = 600;
@@ -67,10 +65,10 @@ pub(crate) fn told(heard: &Heard, part: &str, line: &str) -> Vec<Row> {
 ///
 /// `answer` is the text of an answer, wherever the record keeps it.
 pub(crate) fn ended(place: &Place, outcome: &Outcome, answer: &str) -> Vec<Row> {
+    let (title, text) = titled(answer);
     let (mark, part, text) = match outcome {
         Outcome::Answered { denied, .. } => {
-            let said =
-                if answer.trim().is_empty() { "*claude ended without a word.*" } else { answer };
+            let said = if text.trim().is_empty() { "*claude ended without a word.*" } else { text };
             (Mark::Answered, "answer", format!("{said}{}", denials(denied)))
         }
         Outcome::Failed { why, denied } => {
@@ -78,7 +76,12 @@ pub(crate) fn ended(place: &Place, outcome: &Outcome, answer: &str) -> Vec<Row> 
         }
         Outcome::Stopped { by } => (Mark::Stopped, "stopped", format!("⏹️ Stopped by {by}.")),
     };
-    finished(place, mark, part, &text)
+    let mut rows = finished(place, mark, part, &text);
+    rows.extend(title.map(|name| {
+        // Once a thread, whichever of its answers names it first.
+        Row::of_thread(place.thread, "name", Action::Rename { channel: place.thread.into(), name })
+    }));
+    rows
 }
 
 /// What is owed when a person ended a run, whoever holds it: a line that says what may be left of
@@ -104,7 +107,8 @@ fn finished(place: &Place, mark: Mark, part: &str, text: &str) -> Vec<Row> {
         .enumerate()
         .map(|(n, content)| {
             let channel = place.thread.into();
-            let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
+            let reply_to = place.asked.filter(|_| n == 0).map(|(_, message)| message);
+            let post = Action::Post { channel, reply_to, content, buttons: Vec::new() };
             row(&format!("{part}/{}", n + 1), post)
         })
         .collect();
@@ -289,18 +293,6 @@ fn denials(denied: &[Denial]) -> String {
     })
 }
 
-/// The first line of a message, without what is no text, cut at a word's end.
-fn thread_name(content: &str, author: &str) -> String {
-    let line = content.lines().map(plain).find(|line| !line.is_empty());
-    let line = line.unwrap_or_else(|| format!("A question from {}", plain(author)));
-    if line.chars().count() <= NAME_MAX {
-        return line;
-    }
-    let cut: String = line.chars().take(NAME_MAX - 1).collect();
-    let word = cut.rfind(' ').filter(|at| cut.len() / 2 < *at).unwrap_or(cut.len());
-    format!("{}…", cut[..word].trim_end())
-}
-
 /// Text without control characters, mention markup and runs of space.
 pub(crate) fn plain(text: &str) -> String {
     let mut out = String::new();
@@ -393,14 +385,5 @@ mod tests {
         assert_eq!(told("m8", About::Changes), "m8/2/changes");
         assert_eq!(told("m8", About::TranscriptStays), told("m9", About::TranscriptStays));
         assert_eq!(told("m8", About::ChangesStay), told("m9", About::ChangesStay));
-    }
-
-    #[test]
-    fn a_thread_is_named_after_the_first_line() {
-        assert_eq!(thread_name("\n  <@12> fix   the tests\nplease", "Ada"), "fix the tests");
-        assert_eq!(thread_name("<#3>", "Ada"), "A question from Ada");
-        assert_eq!(thread_name("a < b", "Ada"), "a < b");
-        let long = thread_name(&"word ".repeat(40), "Ada");
-        assert!(long.chars().count() <= NAME_MAX && long.ends_with("word…"), "{long}");
     }
 }

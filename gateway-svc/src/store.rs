@@ -16,6 +16,7 @@ mod outbox;
 mod places;
 mod retention;
 mod runs;
+mod threads;
 mod twin;
 mod waiting;
 
@@ -148,12 +149,12 @@ impl Store {
         row.map(|row| id(row.try_get("cursor")?, MessageId::new)).transpose()
     }
 
-    /// Threads of `project` in which something happened since `since_ms`, and how far each was
-    /// read.
+    /// Threads in which something happened since `since_ms`, and how far each was read. What goes on
+    /// in a channel is read with that.
     pub(crate) async fn thread_cursors(&self, since_ms: i64) -> Result<Vec<(Cursor, ProjectName)>> {
         let rows = sqlx::query(
             "SELECT thread, project, cursor FROM threads
-              WHERE thread <> channel AND active_ms >= $1 ORDER BY thread",
+              WHERE thread <> channel AND active_ms >= $1 AND said_in IS NULL ORDER BY thread",
         )
         .bind(since_ms)
         .fetch_all(&self.pool)

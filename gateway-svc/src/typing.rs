@@ -15,9 +15,9 @@ const THREADS_MAX: usize = 20;
 /// Shows it until `stop`.
 pub(crate) async fn run(store: Store, discord: Discord, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-        let Ok(busy) = store.busy_threads().await else { continue };
-        for thread in busy.into_iter().take(THREADS_MAX) {
-            if let Err(error) = discord.typing(thread.into()).await {
+        let Ok(busy) = store.busy_places().await else { continue };
+        for place in busy.into_iter().take(THREADS_MAX) {
+            if let Err(error) = discord.typing(place).await {
                 tracing::debug!(%error, "typing is not shown");
             }
         }

@@ -35,6 +35,12 @@ const OPTIONS: [&str; 6] = [
     "--permission-prompt-tool=stdio",
 ];
 
+/// What claude is told of where it is. It is the same in every run: another beginning would cost the
+/// conversation's cache, so it is not taken away after the first one, when it has said its part.
+const PLACE: &str = "--append-system-prompt=You are talking in a thread of Discord. In your first \
+    answer of a conversation you may name the thread: begin with the line THREAD_NAME: and a title of \
+    at most eight words, which people are not shown.";
+
 /// What claude gets of the runner's environment: these names,
 const PASSED: [&str; 9] =
     ["HOME", "USER", "PATH", "LANG", "TERM", "TMPDIR", "SHELL", "SSH_AUTH_SOCK", "IS_SANDBOX"];
@@ -102,6 +108,7 @@ pub(crate) fn spec(
 fn argv(settings: &Settings, session: Session) -> Vec<OsString> {
     let mut argv = vec![settings.program.clone()];
     argv.extend(OPTIONS.map(OsString::from));
+    argv.push(PLACE.into());
     argv.push(match session {
         Session::New(id) => format!("--session-id={id}").into(),
         Session::Resume(id) => format!("--resume={id}").into(),
@@ -193,6 +200,7 @@ mod tests {
             "--verbose",
             "--replay-user-messages",
             "--permission-prompt-tool=stdio",
+            PLACE,
             "--session-id=00000000-0000-0000-0000-000000000007",
             "--allowedTools=Read,Edit,Write,Glob,Grep,Bash(git:*),TodoWrite",
         ];
@@ -206,7 +214,7 @@ mod tests {
         let settings = Settings { model: Some("opus".into()), allow: Vec::new(), ..settings() };
         let argv = argv(&settings, Session::Resume(id));
         assert_eq!(
-            argv[7..],
+            argv[8..],
             ["--resume=00000000-0000-0000-0000-000000000007", "--model=opus"].map(OsString::from)
         );
     }

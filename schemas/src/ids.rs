@@ -147,6 +147,13 @@ impl From<MessageId> for ThreadId {
     }
 }
 
+impl From<ThreadId> for MessageId {
+    /// The message that the thread was started from, if it was.
+    fn from(thread: ThreadId) -> Self {
+        Self(thread.0)
+    }
+}
+
 impl From<ThreadId> for ChannelId {
     /// To Discord, a thread is a channel.
     fn from(thread: ThreadId) -> Self {

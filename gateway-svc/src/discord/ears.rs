@@ -332,6 +332,10 @@ pub(super) fn heard(message: &discord::Message) -> Result<Heard> {
     } else {
         Writer::System
     };
+    // A message that is passed on refers to another one as well.
+    let is_reply = message.kind == discord::MessageType::InlineReply;
+    let reply_to = message.message_reference.as_ref().filter(|_| is_reply);
+    let reply_to = reply_to.and_then(|to| to.message_id).map(|id| MessageId::new(id.get()));
     let name = member
         .and_then(|member| member.nick.as_deref())
         .unwrap_or_else(|| message.author.display_name());
@@ -347,6 +351,7 @@ pub(super) fn heard(message: &discord::Message) -> Result<Heard> {
         author: Author { id: UserId::new(message.author.id.get())?, name: name.to_owned() },
         roles: roles.transpose()?,
         by,
+        reply_to: reply_to.transpose()?,
         content: message.content.clone(),
         attachments: attachments.collect(),
     })

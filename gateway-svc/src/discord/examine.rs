@@ -30,14 +30,14 @@ impl Discord {
         Ok(format!("the bot is {}", me.name))
     }
 
-    /// Whether the bot has every right it needs in a channel. `Err`: which ones it lacks.
+    /// Whether the bot has every right it needs in a channel; what it can do without is named. `Err`:
+    /// which ones it lacks.
     pub(crate) async fn examine_channel(&self, channel: ChannelId) -> Result<String, String> {
         use discord::Permissions as P;
         let needed = P::VIEW_CHANNEL
             | P::READ_MESSAGE_HISTORY
             | P::SEND_MESSAGES
             | P::ADD_REACTIONS
-            | P::CREATE_PUBLIC_THREADS
             | P::SEND_MESSAGES_IN_THREADS;
         let told = |error: serenity::Error| DiscordError::from(error).to_string();
         let found = self.http.get_channel(to(channel)).await.map_err(told)?;
@@ -47,7 +47,13 @@ impl Discord {
         let (guild, has) = self.rights(&place).await.map_err(|error| error.to_string())?;
         let lacks = needed - has;
         if lacks.is_empty() {
-            return Ok(format!("#{} in {}", place.name, guild.name));
+            let well = format!("#{} in {}", place.name, guild.name);
+            if has.contains(P::CREATE_PUBLIC_THREADS) {
+                return Ok(well);
+            }
+            return Ok(format!(
+                "{well}; without Create Public Threads, conversations go on in the channel itself"
+            ));
         }
         let names: Vec<&str> = lacks.get_permission_names();
         Err(format!("give the bot in #{}: {}", place.name, names.join(", ")))

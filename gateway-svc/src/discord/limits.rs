@@ -24,7 +24,15 @@ pub(super) struct Limits(Arc<Mutex<Ends>>);
 #[derive(Debug, Default)]
 struct Ends {
     all: Option<Instant>,
-    channels: HashMap<ChannelId, Instant>,
+    channels: HashMap<About, Instant>,
+}
+
+/// What a wait is about. A channel's own name has a limit of its own, of many minutes, which holds
+/// up nothing else there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum About {
+    Channel(ChannelId),
+    Name(ChannelId),
 }
 
 impl Limits {
@@ -32,40 +40,51 @@ impl Limits {
     pub(super) fn listen_to(&self, limiter: &mut Ratelimiter) {
         let limits = self.clone();
         let told = move |info: RatelimitInfo| {
-            let channel = if info.global { None } else { channel_of(&info.path) };
-            limits.note(info.global, channel, info.timeout, Instant::now());
+            let about = if info.global { None } else { about(&info.path) };
+            limits.note(info.global, about, info.timeout, Instant::now());
         };
         limiter.set_ratelimit_callback(Box::new(told));
     }
 
-    fn note(&self, all: bool, channel: Option<ChannelId>, wait: Duration, now: Instant) {
+    fn note(&self, all: bool, about: Option<About>, wait: Duration, now: Instant) {
         let until = now + wait.min(WAIT_MAX);
         let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all {
             ends.all = Some(until);
         }
-        let Some(channel) = channel else { return };
+        let Some(about) = about else { return };
         if CHANNELS_MAX <= ends.channels.len() {
             ends.channels.retain(|_, end| now < *end);
         }
         if CHANNELS_MAX <= ends.channels.len() {
             ends.channels.clear();
         }
-        ends.channels.insert(channel, until);
+        ends.channels.insert(about, until);
     }
 
-    /// How long nothing about a channel may be asked.
+    /// How long nothing in a channel may be asked.
     pub(super) fn left(&self, channel: ChannelId, now: Instant) -> Option<Duration> {
+        self.left_of(About::Channel(channel), now)
+    }
+
+    /// How long a channel may not be given another name.
+    pub(super) fn left_of_name(&self, channel: ChannelId, now: Instant) -> Option<Duration> {
+        self.left_of(About::Name(channel), now)
+    }
+
+    fn left_of(&self, about: About, now: Instant) -> Option<Duration> {
         let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = ends.all.max(ends.channels.get(&channel).copied())?;
+        let until = ends.all.max(ends.channels.get(&about).copied())?;
         until.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 }
 
-/// The channel in the path of a request.
-fn channel_of(path: &str) -> Option<ChannelId> {
+/// The channel in the path of a request, or its name where the path ends with it.
+fn about(path: &str) -> Option<About> {
     let (_, rest) = path.split_once("/channels/")?;
-    rest.split('/').next()?.parse().ok()
+    let (channel, more) = rest.split_once('/').map_or((rest, None), |(id, more)| (id, Some(more)));
+    let channel = channel.parse().ok()?;
+    Some(more.map_or(About::Name(channel), |_| About::Channel(channel)))
 }
 
 #[cfg(test)]
@@ -76,11 +95,13 @@ mod tests {
     fn a_wait_is_about_its_channel_and_a_global_one_about_all() {
         let (limits, now) = (Limits::default(), Instant::now());
         let wait = Duration::from_secs(60);
-        let channel = channel_of("https://discord.com/api/v10/channels/5/messages");
+        let channel = about("https://discord.com/api/v10/channels/5/messages");
         limits.note(false, channel, wait, now);
         let [five, six]: [ChannelId; 2] = ["5", "6"].map(|id| id.parse().unwrap());
         assert_eq!((limits.left(five, now), limits.left(six, now)), (Some(wait), None));
         assert_eq!(limits.left(five, now + wait), None, "it is over");
+        limits.note(false, about("https://discord.com/api/v10/channels/6"), wait, now);
+        assert_eq!((limits.left(six, now), limits.left_of_name(six, now)), (None, Some(wait)));
         limits.note(true, None, wait, now);
         assert_eq!(limits.left(six, now), Some(wait));
     }
@@ -89,7 +110,8 @@ mod tests {
     fn no_wait_is_for_ever_and_no_more_channels_than_so_many_are_kept() {
         let (limits, now) = (Limits::default(), Instant::now());
         for id in 1..=u64::try_from(CHANNELS_MAX).unwrap() + 1 {
-            limits.note(false, id.to_string().parse().ok(), Duration::MAX, now);
+            let channel = About::Channel(id.to_string().parse().unwrap());
+            limits.note(false, Some(channel), Duration::MAX, now);
         }
         assert!(limits.0.lock().unwrap().channels.len() <= CHANNELS_MAX);
         let last = (CHANNELS_MAX + 1).to_string().parse().unwrap();

@@ -169,6 +169,8 @@ impl Hearing {
             if let Err(error) = self.catch_up_channel(channel).await {
                 tracing::warn!(%channel, error = format!("{error:#}"), "a channel was not read");
                 is_all_read = false;
+            } else if let Err(error) = self.open_gates_in(channel).await {
+                tracing::warn!(%channel, error = ?error, "was not released");
             }
         }
         is_all_read
@@ -225,6 +227,14 @@ impl Hearing {
         self.store.open_gate(thread, now_ms()).await?;
         crash::point("gate.opened");
         self.signals.released.notify_one();
+        Ok(())
+    }
+
+    /// Releases what is due in the conversations that go on in a channel that was read.
+    async fn open_gates_in(&self, channel: ChannelId) -> Result<(), StoreError> {
+        if 0 < self.store.open_gates_in(channel, now_ms()).await? {
+            self.signals.released.notify_one();
+        }
         Ok(())
     }
 

@@ -127,6 +127,8 @@ impl Hearing {
             Some(due.place.get().to_string().parse::<ThreadId>()?)
         };
         let spot = Spot { channel: due.channel, thread };
+        let thread = self.conversation(heard, spot).await?;
+        let spot = Spot { thread, ..spot };
         let new = new_run(heard, spot, project, prompt);
         let rows = render::accepted(heard, thread.is_none());
         if self.store.run_missed(&new, &rows, now_ms()).await? {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::discord::DiscordError;
-use crate::outbox::{Action, Row};
+use crate::outbox::{Action, PLAIN, Row};
 
 /// The first and the longest pause before a row is tried again.
 pub(super) const PAUSE: (Duration, Duration) =
@@ -22,6 +22,8 @@ pub(super) enum Fate {
     Again,
     /// Nothing goes well until the operator acts: the token, or what stands in front of Discord.
     Locked,
+    /// No thread can be started: the conversation goes on in its channel.
+    Threadless,
     /// It goes well when somebody gives the bot a right there, or opens the thread.
     Parked,
     /// It never will.
@@ -36,6 +38,7 @@ pub(super) mod code {
     pub(super) const UNKNOWN_MESSAGE: i64 = 10_008;
     pub(in crate::poster) const MISSING_ACCESS: i64 = 50_001;
     pub(in crate::poster) const MISSING_PERMISSIONS: i64 = 50_013;
+    pub(super) const WRONG_CHANNEL_TYPE: i64 = 50_024;
     /// Archived and locked: a message into a thread that is only archived wakes it.
     pub(in crate::poster) const THREAD_ARCHIVED: i64 = 50_083;
     pub(super) const OVERLOADED: i64 = 130_000;
@@ -58,17 +61,31 @@ impl Fate {
     }
 
     fn of_refusal(action: &Action, status: u16, code: i64) -> Self {
-        let is_mark =
-            matches!(action, Action::React { .. } | Action::Unreact { .. } | Action::Edit { .. });
+        let is_mark = match action {
+            Action::React { .. }
+            | Action::Unreact { .. }
+            | Action::Edit { .. }
+            | Action::Rename { .. } => true,
+            Action::Thread { .. } | Action::Post { .. } => false,
+        };
+        let is_thread = matches!(action, Action::Thread { .. });
         match (status, code) {
             (_, code::UNKNOWN_MESSAGE) => match action {
                 // The post was made, and somebody deleted it; a mark went with its message.
                 Action::Post { .. } | Action::Unreact { .. } | Action::Edit { .. } => Self::Done,
-                Action::React { .. } | Action::Thread { .. } => Self::Never,
+                Action::React { .. } | Action::Thread { .. } | Action::Rename { .. } => Self::Never,
             },
             // 401 is a token that was replaced, 403 without a code an access list in front of
             // Discord.
             (401, _) | (403, ..=0) => Self::Locked,
+            // What is said has another place.
+            (
+                _,
+                code::MISSING_ACCESS
+                | code::MISSING_PERMISSIONS
+                | code::WRONG_CHANNEL_TYPE
+                | code::TOO_MANY_THREADS,
+            ) if is_thread => Self::Threadless,
             // The words behind a mark matter more than the mark, and they would wait for it.
             (_, code::MISSING_PERMISSIONS | code::THREAD_ARCHIVED | code::THREAD_LOCKED)
                 if is_mark =>
@@ -80,8 +97,7 @@ impl Fate {
                 code::MISSING_ACCESS
                 | code::MISSING_PERMISSIONS
                 | code::THREAD_ARCHIVED
-                | code::THREAD_LOCKED
-                | code::TOO_MANY_THREADS,
+                | code::THREAD_LOCKED,
             ) => Self::Parked,
             (_, code::UNKNOWN_CHANNEL) => Self::Gone,
             // Discord gives a code with each refusal. What has none that can be read was said by
@@ -94,14 +110,13 @@ impl Fate {
 
 /// What can be said instead of a post that Discord takes in no form.
 pub(super) fn plainer(row: &Row) -> Option<Row> {
-    const SUFFIX: &str = "/plain";
     let Action::Post { channel, content, .. } = &row.action else { return None };
-    if row.name.ends_with(SUFFIX) {
+    if row.name.ends_with(PLAIN) {
         return None;
     }
     let content: String = content.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
     let post = Action::Post { channel: *channel, reply_to: None, content, buttons: Vec::new() };
-    Some(Row { name: format!("{}{SUFFIX}", row.name), action: post })
+    Some(Row { name: format!("{}{PLAIN}", row.name), action: post })
 }
 
 /// The pause after `tries` failures: doubling, with a part that differs from row to row.
@@ -162,6 +177,18 @@ mod tests {
             assert_eq!(fate(&mark(), 403, code), Fate::Never, "{code}");
         }
         assert_eq!(fate(&mark(), 403, 50_001), Fate::Parked, "what is behind it waits as well");
+    }
+
+    #[test]
+    fn without_a_thread_a_conversation_goes_on_in_its_channel() {
+        let (channel, message) = ("5".parse().unwrap(), "7".parse().unwrap());
+        let thread = Action::Thread { channel, message, name: "hm".into() };
+        for code in [50_001, 50_013, 50_024, 160_006] {
+            assert_eq!(fate(&thread, 403, code), Fate::Threadless, "{code}");
+        }
+        assert_eq!(fate(&thread, 403, 0), Fate::Locked);
+        let rename = Action::Rename { channel, name: "hm".into() };
+        assert_eq!(fate(&rename, 403, 50_013), Fate::Never, "the words behind it matter more");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A thread that takes no word → a line in its channel, so that people see why nothing comes.
 //!
+//! Where no thread can be started at all, the conversation goes on in the channel, which is told so once.
+//!
 //! Pure. It is said once a thread, by its row's name, and only where the channel takes it: a line
 //! that the channel refuses as well is given up and not parked itself.
 
@@ -19,25 +21,31 @@ pub(super) fn line(
     action: &Action,
     code: i64,
 ) -> Option<Row> {
-    let why = why(code);
-    let (reply_to, content) = if let Action::Thread { message, .. } = action {
-        let content = format!("-# ⚠️ I can't start a thread here: {why}. The answer waits for it.");
-        (Some(*message), content)
-    } else if action.channel() == thread.into() && channel != thread.into() {
-        let content = format!(
-            "-# ⚠️ I can't post in <#{thread}>: {why}. Its answers wait, and come when that is changed."
-        );
-        (None::<MessageId>, content)
-    } else {
+    if action.channel() != thread.into() || channel == thread.into() {
         return None;
-    };
-    let post = Action::Post { channel, reply_to, content, buttons: Vec::new() };
+    }
+    let why = why(code);
+    let content = format!(
+        "-# ⚠️ I can't post in <#{thread}>: {why}. Its answers wait, and come when that is changed."
+    );
+    let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
     Some(Row::of_thread(thread, PART, post))
+}
+
+/// What is said where a conversation goes on without a thread: once in a channel.
+pub(super) fn threadless(channel: ChannelId, question: MessageId, code: i64) -> Row {
+    let content = format!(
+        "-# ⚠️ I can't start a thread here: {}. So the answer comes here. To go on with it, reply to it.",
+        why(code)
+    );
+    let post = Action::Post { channel, reply_to: Some(question), content, buttons: Vec::new() };
+    Row { name: format!("t{channel}/threadless"), action: post }
 }
 
 /// Whether a row is such a line.
 pub(super) fn is_line(row: &Row) -> bool {
-    row.name.starts_with('t') && row.name.ends_with("/parked")
+    row.name.starts_with('t')
+        && (row.name.ends_with("/parked") || row.name.ends_with("/threadless"))
 }
 
 fn why(code: i64) -> &'static str {
@@ -46,7 +54,7 @@ fn why(code: i64) -> &'static str {
         code::MISSING_PERMISSIONS => "I have no permission for that",
         code::MISSING_ACCESS => "I can't see it",
         code::TOO_MANY_THREADS => "there are too many threads",
-        _ => "Discord refuses it",
+        _ => "Discord does not allow it",
     }
 }
 
@@ -81,12 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asked_hears_that_no_thread_can_be_started() {
-        let (channel, message) = ("5".parse().unwrap(), "7".parse().unwrap());
-        let thread = Action::Thread { channel, message, name: "hm".into() };
-        let row = line("7".parse().unwrap(), channel, &thread, 50_013).unwrap();
+    fn a_channel_is_told_once_that_no_thread_can_be_started_in_it() {
+        let (channel, question) = ("5".parse().unwrap(), "7".parse().unwrap());
+        let row = threadless(channel, question, 50_013);
+        assert!(is_line(&row) && row.name == "t5/threadless", "{row:?}");
         let Action::Post { reply_to, content, .. } = row.action else { panic!("no post") };
-        assert_eq!(reply_to, Some(message));
+        assert_eq!(reply_to, Some(question));
         assert!(content.contains("start a thread here: I have no permission"), "{content}");
     }
 }

@@ -83,16 +83,17 @@ impl Store {
         until_ms: i64,
     ) -> Result<Option<Due>> {
         let held = sqlx::query(
-            "UPDATE threads SET lease_until_ms = $3 WHERE thread = $1 AND lease_owner = $2",
+            "UPDATE threads SET lease_until_ms = $3 WHERE thread = $1 AND lease_owner = $2
+             RETURNING said_in",
         )
         .bind(number(lease.thread.get()))
         .bind(&lease.owner)
         .bind(until_ms)
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        if held.rows_affected() == 0 {
-            return Ok(None);
-        }
+        let Some(held) = held else { return Ok(None) };
+        let said_in: Option<i64> = held.try_get("said_in")?;
+        let said_in = said_in.map(|said_in| id(said_in, ChannelId::new)).transpose()?;
         let row = sqlx::query(
             "SELECT name, action, tries, due_ms, first_ms, made_ms FROM outbox
               WHERE thread = $1 AND state = 'due' ORDER BY seq LIMIT 1",
@@ -116,7 +117,7 @@ impl Store {
                 .await?;
         }
         Ok(Some(Due {
-            row: Row { name, action },
+            row: Row { name, action }.placed(lease.thread, said_in),
             tries: row.try_get("tries")?,
             first_ms: first_ms.unwrap_or(now_ms),
             made_ms: row.try_get("made_ms")?,
@@ -341,7 +342,13 @@ fn troubled(row: &AnyRow) -> Result<Troubled> {
 }
 
 /// Puts a row at a place of a thread's outbox that is free. The caller holds the thread's lock.
-async fn insert_at(tx: &mut Tx, thread: ThreadId, seq: i64, row: &Row, now_ms: i64) -> Result<()> {
+pub(super) async fn insert_at(
+    tx: &mut Tx,
+    thread: ThreadId,
+    seq: i64,
+    row: &Row,
+    now_ms: i64,
+) -> Result<()> {
     let action = serde_json::to_string(&row.action)
         .map_err(|source| StoreError::BadJson { what: "action", source })?;
     sqlx::query(

@@ -27,7 +27,7 @@ impl Store {
         for text in [
             "DELETE FROM runs WHERE state = 'ended' AND ended_ms < $1",
             "DELETE FROM controls WHERE at_ms < $1",
-            "DELETE FROM outbox WHERE state <> 'due' AND done_ms < $1",
+            "DELETE FROM outbox WHERE state <> 'due' AND COALESCE(done_ms, due_ms) < $1",
             "DELETE FROM messages WHERE judged_ms < $1",
             "DELETE FROM runners WHERE seen_ms < $1",
             // What somebody wants to be run stays until it is.

@@ -13,6 +13,7 @@ use sqlx::{Any, Row as _};
 
 use super::outbox::insert_rows;
 use super::places::{read_place, runner};
+use super::threads::prefaced;
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
 use crate::outbox::Row;
 use crate::placement::Taken;
@@ -131,7 +132,7 @@ impl Store {
     pub(crate) async fn released(&self) -> Result<Vec<Released>> {
         let rows = sqlx::query(
             "SELECT r.run, r.project, r.channel, r.thread, r.asked_by, r.author, r.author_name,
-                    r.prompt, r.session, r.trace, r.generation, r.since, r.place, r.attempt, r.released_ms,
+                    r.preface, r.prompt, r.session, r.trace, r.generation, r.since, r.place, r.attempt, r.released_ms,
                     o.runner, t.home, s.carried
                FROM runs r LEFT JOIN owners o ON o.project = r.project
                     LEFT JOIN threads t ON t.thread = r.thread
@@ -204,14 +205,16 @@ impl Store {
         Ok(if moved || 0 < new { Folded::Moved } else { Folded::Stale })
     }
 
-    /// Threads that have a released run which a runner was seen to work on.
-    pub(crate) async fn busy_threads(&self) -> Result<Vec<ThreadId>> {
+    /// Where people wait for a released run which a runner was seen to work on.
+    pub(crate) async fn busy_places(&self) -> Result<Vec<ChannelId>> {
         let rows = sqlx::query(
-            "SELECT DISTINCT thread FROM runs WHERE state = 'released' AND phase IS NOT NULL",
+            "SELECT DISTINCT COALESCE(t.said_in, r.thread) AS place
+               FROM runs r LEFT JOIN threads t ON t.thread = r.thread
+              WHERE r.state = 'released' AND r.phase IS NOT NULL",
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(|row| id(row.try_get("thread")?, ThreadId::new)).collect()
+        rows.iter().map(|row| id(row.try_get("place")?, ChannelId::new)).collect()
     }
 }
 
@@ -291,12 +294,14 @@ pub(super) async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Resul
     let family = if family.is_empty() { None } else { Some(family.parse()?) };
     let Some(due) = due(gate, family.as_ref(), &open) else { return Ok(()) };
     for open in due.runs {
+        let preface = prefaced(tx, thread, &open.run).await?;
         sqlx::query(
-            "UPDATE runs SET state = 'released', released_ms = $2
+            "UPDATE runs SET state = 'released', released_ms = $2, preface = $3
               WHERE run = $1 AND state = 'queued'",
         )
         .bind(open.run.as_str())
         .bind(now_ms)
+        .bind(preface)
         .execute(&mut **tx)
         .await?;
     }
@@ -474,7 +479,10 @@ fn released(row: &AnyRow) -> Result<Released> {
             name: row.try_get("author_name")?,
         },
         message: message.map(|message| id(message, MessageId::new)).transpose()?,
-        prompt: row.try_get("prompt")?,
+        prompt: match row.try_get::<Option<String>, _>("preface")? {
+            Some(preface) => preface + &row.try_get::<String, _>("prompt")?,
+            None => row.try_get("prompt")?,
+        },
     };
     let attempt: Option<i64> = row.try_get("attempt")?;
     Ok(Released {

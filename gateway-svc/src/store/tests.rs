@@ -9,6 +9,7 @@ mod late;
 mod places;
 mod postgres;
 mod starting;
+mod threads;
 mod together;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use self::late::*;
 use self::places::*;
 use self::postgres::Server;
 use self::starting::tables_of_a_newer_version_are_refused;
+use self::threads::*;
 use self::together::*;
 
 use super::*;
@@ -119,6 +121,10 @@ promises![
     a_stranded_run_is_taken_away_once,
     another_runner_of_a_thread_is_told,
     what_a_dead_gateway_leased_is_given_back_once,
+    who_asks_is_said_where_several_do_and_frozen_at_release,
+    who_took_the_question_back_does_not_count,
+    without_a_thread_a_conversation_is_its_messages,
+    what_is_put_aside_holds_up_nothing,
 ];
 
 #[tokio::test(flavor = "multi_thread")]

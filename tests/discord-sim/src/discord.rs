@@ -284,6 +284,16 @@ impl Discord {
         )
     }
 
+    /// Somebody gives a thread another name.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::UnknownChannel`], [`ApiError::WrongChannelType`], [`ApiError::ThreadArchived`].
+    pub fn rename(&self, thread: ChannelId, by: UserId, name: &str) -> Result<(), ApiError> {
+        let change = ThreadChange { name: Some(name.to_owned()), ..ThreadChange::default() };
+        self.hub.act(|guild| guild.change_thread(by, thread, &change))
+    }
+
     fn change_thread(&self, thread: ChannelId, change: &ThreadChange) -> Result<(), ApiError> {
         self.hub.act(|guild| {
             let by =

@@ -147,10 +147,19 @@ impl<'w> Question<'w> {
     ///
     /// When there is no thread, or Discord refuses the message.
     pub async fn follow_up(&self, text: &str) -> Result<Question<'w>> {
+        self.follow_up_as("alice", text).await
+    }
+
+    /// Somebody else asks in the thread.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Question::follow_up`].
+    pub async fn follow_up_as(&self, who: &str, text: &str) -> Result<Question<'w>> {
         let thread = self.thread();
         let find = |view: &View<'_>| view.guild.channel(thread).ok().map(|_| ());
         self.world.sees("a thread", find).await?;
-        self.world.write(thread, "alice", text, Vec::new())
+        self.world.write(thread, who, text, Vec::new())
     }
 
     /// All that the bot ever said in the thread.

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use discord_sim::{ChannelId, Discord, Draft, MessageId, NewFile};
+use discord_sim::{ChannelId, Discord, Draft, Message, MessageId, NewFile};
 use tempfile::TempDir;
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -130,6 +130,29 @@ impl World {
     /// When Discord refuses the message.
     pub fn say_with(&self, text: &str, files: Vec<NewFile>) -> Result<Question<'_>> {
         self.write(self.channel, "alice", text, files)
+    }
+
+    /// Somebody asks by a reply to a message, in the place where that is.
+    ///
+    /// # Errors
+    ///
+    /// When Discord refuses the message.
+    pub fn reply(&self, who: &str, to: &Message, text: &str) -> Result<Question<'_>> {
+        let discord = self.discord();
+        let message = discord.reply(to.channel, discord.user(who), to.id, text);
+        let message = message.map_err(|error| anyhow!("Discord refuses the message: {error:?}"))?;
+        lock(&self.asked).push(message);
+        self.measure.note(Happened::Asked);
+        Ok(Question::new(self, message, to.channel))
+    }
+
+    /// Somebody asks in a thread that the bot did not start.
+    ///
+    /// # Errors
+    ///
+    /// When Discord refuses the message.
+    pub fn say_in(&self, thread: ChannelId, who: &str, text: &str) -> Result<Question<'_>> {
+        self.write(thread, who, text, Vec::new())
     }
 
     pub(crate) fn write(

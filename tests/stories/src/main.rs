@@ -43,6 +43,7 @@ mod secured;
 mod seed;
 mod shared;
 mod shut_out;
+mod threads;
 mod unchanged;
 mod up;
 mod waiting;

@@ -3,7 +3,7 @@
 //!
 //! The place is a named point in the service, which kills itself there. `runner.rs` has the points
 //! of the runner, `leases.rs` those of a runner that shares its project, `carried.rs` those at which
-//! a conversation comes along; `gateway.rs` and `late.rs` those of the gateway, `moves.rs` and
+//! a conversation comes along; `gateway.rs`, `late.rs` and `threads.rs` those of the gateway, `moves.rs` and
 //! `keys.rs` those of its commands, by the rules of `docs/protocol.md`.
 
 mod carried;
@@ -13,6 +13,7 @@ mod late;
 mod leases;
 mod moves;
 mod runner;
+mod threads;
 
 use anyhow::Result;
 use harness::anthropic_sim::script::big_text;

@@ -135,19 +135,6 @@ async fn a_parked_answer_is_tried_at_once_by_a_gateway_that_starts() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_waits_for_the_right_to_start_threads() -> Result<()> {
-    let world = quick().start().await?;
-    let channel = world.channel();
-    done(world.discord().deny_bot(channel, Permissions::CREATE_PUBLIC_THREADS))?;
-    let question = world.say("[[say the answer]]")?;
-    question.is_seen().await?;
-    is_parked(&world, 50_013).await?;
-    assert!(question.refusal().await?.contains("I can't start a thread here"));
-    done(world.discord().deny_bot(channel, Permissions::default()))?;
-    is_answered_once(question).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_bot_that_may_not_react_answers_all_the_same() -> Result<()> {
     let world = World::builder().lenient().start().await?;
     done(world.discord().deny_bot(world.channel(), Permissions::ADD_REACTIONS))?;
