@@ -147,7 +147,7 @@ pub async fn connect(settings: &Settings, name: &str) -> Result<Link, NatsError>
         .await
         .map_err(|source| NatsError::Unreachable {
             url: settings.url(),
-            hint: refused::hint(&source, settings.public_key()),
+            hint: refused::hint(&source, settings.shown()),
             source,
         })?;
     let found = client.server_info().version;

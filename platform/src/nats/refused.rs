@@ -9,16 +9,32 @@ use std::io;
 use async_nats::{ConnectError, ConnectErrorKind};
 use rustls::{CertificateError, Error as Tls};
 
+/// What a server was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown<'a> {
+    /// Nothing.
+    Nothing,
+    /// A key: its public half.
+    Key(&'a str),
+    /// A file of credentials.
+    Credentials,
+}
+
 /// The hint, with a separator before it; empty when nothing more is known than what the client says.
-/// `public` is our key, if we have one.
-pub(super) fn hint(error: &ConnectError, public: Option<&str>) -> String {
+/// `shown` is what we showed of ourselves.
+pub(super) fn hint(error: &ConnectError, shown: Shown<'_>) -> String {
     let said = match error.kind() {
-        ConnectErrorKind::AuthorizationViolation => Some(match public {
-            Some(key) => format!(
+        ConnectErrorKind::AuthorizationViolation => Some(match shown {
+            Shown::Key(key) => format!(
                 "the server does not know the key {key}; let `gateway-svc provision --out DIR` add it, \
                  and reload the server"
             ),
-            None => "the server wants a login; name one in nats_nkey_file".to_owned(),
+            Shown::Credentials => {
+                "the server does not take the credentials of nats_creds_file; are \
+                                   they of one of its accounts, and not revoked or expired?"
+                    .to_owned()
+            }
+            Shown::Nothing => "the server wants a login; name one in nats_nkey_file".to_owned(),
         }),
         ConnectErrorKind::ServerParse
         | ConnectErrorKind::Dns

@@ -14,6 +14,7 @@ use async_nats::{ConnectOptions, ServerAddr};
 
 use schemas::permissions;
 
+use super::refused::Shown;
 use crate::config::{Environment, Problems};
 
 /// Where NATS is when nobody says so.
@@ -102,7 +103,7 @@ impl NatsFile {
                 None
             }
             (Some(file), None) => problems.take("nats_nkey_file", nkey_of(&file)),
-            (None, Some(file)) => problems.take("nats_creds_file", secret(&file).map(Login::Creds)),
+            (None, Some(file)) => problems.take("nats_creds_file", creds_of(&file)),
             (None, None) => Some(Login::Nothing),
         };
         for (name, file) in [("nats_tls_ca", &ca), ("nats_tls_cert", &cert)] {
@@ -134,11 +135,12 @@ impl Settings {
         &self.servers
     }
 
-    /// What the server knows our key by, if it is one.
-    pub(super) fn public_key(&self) -> Option<&str> {
+    /// What the server is shown of us.
+    pub(super) fn shown(&self) -> Shown<'_> {
         match &self.login {
-            Login::Nkey { public, .. } => Some(public),
-            Login::Nothing | Login::Creds(_) => None,
+            Login::Nkey { public, .. } => Shown::Key(public),
+            Login::Creds(_) => Shown::Credentials,
+            Login::Nothing => Shown::Nothing,
         }
     }
 
@@ -187,6 +189,15 @@ fn nkey_of(file: &Path) -> Result<Login, String> {
         return Err(format!("{} holds the seed of no user's key (SU…)", file.display()));
     }
     Ok(Login::Nkey { seed, public })
+}
+
+fn creds_of(file: &Path) -> Result<Login, String> {
+    let text = secret(file)?;
+    // What the client says of it may repeat a part of the seed.
+    ConnectOptions::new().credentials(&text).map_err(|_| {
+        format!("{} holds no credentials of a user (a JWT and a seed)", file.display())
+    })?;
+    Ok(Login::Creds(text))
 }
 
 fn readable(file: &Path) -> Result<String, String> {
@@ -245,7 +256,7 @@ mod tests {
         let closed = write(dir.path(), "closed", &format!("{seed}\n"), 0o600);
         let env = closed.display().to_string();
         let settings = check(NatsFile::default(), &[("NATS_NKEY_FILE", &env)]).unwrap();
-        assert!(settings.public_key().unwrap().starts_with('U'));
+        assert!(matches!(settings.shown(), Shown::Key(key) if key.starts_with('U')));
         assert!(!format!("{settings:?}").contains(seed.trim()), "a seed is never printed");
     }
 

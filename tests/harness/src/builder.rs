@@ -76,6 +76,8 @@ enum Bus {
     Secured,
     /// The same, and it asks for certificates.
     Verifying,
+    /// One server that knows accounts and asks for credentials.
+    Accounts,
     /// Three servers with keys and TLS.
     SecuredCluster,
     /// Three servers.
@@ -245,6 +247,11 @@ impl Builder {
         Self { bus: Bus::Cluster, ..self }.scaled()
     }
 
+    /// A bus in operator mode: it knows accounts, and the services have credentials.
+    pub fn accounts(self) -> Self {
+        Self { bus: Bus::Accounts, ..self }
+    }
+
     /// As [`Builder::secured`], and the server asks each service for a certificate.
     pub fn verifying(self) -> Self {
         Self { bus: Bus::Verifying, ..self }
@@ -292,6 +299,7 @@ impl Builder {
             Bus::Plain => {}
             Bus::Secured => stack.secure(false)?,
             Bus::Verifying => stack.secure(true)?,
+            Bus::Accounts => stack.credit()?,
             Bus::Cluster => stack.cluster()?,
             Bus::SecuredCluster => {
                 stack.cluster()?;

@@ -72,6 +72,9 @@ impl Line {
             login = keys.open(&mut line, nonce, user).await?;
             line.user.clone_from(user);
         }
+        if let Some(accounts) = &door.accounts {
+            login = accounts.login(info["nonce"].as_str().context("nats-server wants nobody")?)?;
+        }
         // With headers, a server that knows no such stream says so at once.
         let hello = r#""verbose":false,"name":"harness","headers":true,"no_responders":true"#;
         line.say(&format!("CONNECT {{{hello}{login}}}\r\n")).await?;

@@ -20,7 +20,7 @@
 //! | `dying.rs`, `jetstream.rs` | services that kill themselves at a point, and the streams as they are |
 //! | `twin.rs`, `operator.rs`, `disk.rs` | a second runner of the same name; what an operator does to the bus; a small disk |
 //! | `colleague.rs`, `proxy.rs` | a second runner that shares the project, and its network |
-//! | `secured.rs` | a bus with keys and TLS |
+//! | `secured.rs`, `accounts.rs` | a bus with keys and TLS, and one with accounts and credentials |
 //! | `cluster.rs` | a bus of three servers |
 //! | `ending.rs` | what a story must not leave behind |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
@@ -32,6 +32,7 @@
 //! It depends on the built binaries and never on a service's library. It looks for no program
 //! beyond those it is told of, talks to loopback alone, and writes only into its own folder.
 
+mod accounts;
 pub mod builder;
 mod cluster;
 mod colleague;

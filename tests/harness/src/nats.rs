@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use crate::accounts::Accounts;
 use crate::folder::Folder;
 use crate::ports::free_port;
 use crate::ready;
@@ -26,6 +27,8 @@ pub struct Nats {
     /// With keys, and with TLS unless a story takes that away.
     pub(crate) secured: Option<Secured>,
     pub(crate) tls: bool,
+    /// With accounts, and a user of one for the services.
+    pub(crate) accounts: Option<Accounts>,
     /// Whether it asks for certificates, where it has TLS.
     pub(crate) verify: bool,
     /// Its own port for the others of a cluster, and theirs.
@@ -95,6 +98,7 @@ impl Nats {
             port,
             secured: None,
             tls: true,
+            accounts: None,
             verify: false,
             routes: None,
             name,
@@ -117,6 +121,9 @@ impl Nats {
         }
         if let Some(secured) = &self.secured {
             text += &secured.config(self.tls, self.verify)?;
+        }
+        if let Some(accounts) = &self.accounts {
+            text += &accounts.config()?;
         }
         fs::write(self.dir.join("nats.conf"), text)
             .context("cannot write the configuration of nats-server")?;

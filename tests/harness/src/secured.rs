@@ -18,6 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio_rustls::TlsConnector;
 
+use crate::accounts::Accounts;
 use crate::jetstream::{ANSWER_WITHIN, Line, ask_with};
 use crate::world::World;
 
@@ -145,12 +146,14 @@ pub struct Door {
     pub(crate) address: SocketAddr,
     /// The keys, and whose is shown; without them nobody is asked.
     pub(crate) keys: Option<(Secured, String)>,
+    /// The accounts, where the server knows such.
+    pub(crate) accounts: Option<Accounts>,
 }
 
 impl From<SocketAddr> for Door {
     /// A bus that asks nobody for a key.
     fn from(address: SocketAddr) -> Self {
-        Self { address, keys: None }
+        Self { address, keys: None, accounts: None }
     }
 }
 
@@ -236,7 +239,7 @@ pub enum Try<'a> {
 }
 
 /// Base64 as NATS takes signatures: for URLs, without padding.
-fn base64url(bytes: &[u8]) -> String {
+pub(crate) fn base64url(bytes: &[u8]) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for three in bytes.chunks(3) {

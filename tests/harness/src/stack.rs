@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tokio::task::block_in_place;
 
+use crate::accounts::Accounts;
 use crate::folder::Folder;
 use crate::nats::{NODES, Nats};
 use crate::programs;
@@ -135,7 +136,7 @@ impl Stack {
                 break;
             }
         }
-        Ok(Door { address, keys })
+        Ok(Door { address, keys, accounts: self.accounts() })
     }
 
     fn nodes(&mut self) -> Vec<&mut Nats> {
@@ -188,6 +189,22 @@ impl Stack {
             nats.verify = verify;
         }
         Ok(())
+    }
+
+    /// The bus knows accounts from its next start on, and the services go in with credentials.
+    pub(crate) fn credit(&mut self) -> Result<()> {
+        let accounts = Accounts::make(&self.folder.nats())?;
+        for service in [&mut self.gateway, &mut self.runner] {
+            let env = &mut service.plan_mut().env;
+            env.insert("NATS_CREDS_FILE".into(), accounts.own_file().into());
+        }
+        self.nats.accounts = Some(accounts);
+        Ok(())
+    }
+
+    /// The accounts that the bus knows, if it does.
+    pub(crate) fn accounts(&self) -> Option<Accounts> {
+        self.nats.accounts.clone()
     }
 
     /// Whether the bus speaks TLS, from its next start on.

@@ -282,3 +282,55 @@ async fn a_seed_that_others_can_read_keeps_a_service_from_starting() -> Result<(
     assert!(said.contains("can be read by others (mode 644): chmod 600"), "{said}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_accounts_and_credentials_a_run_survives_a_killed_runner() -> Result<()> {
+    let world = World::builder().accounts().start().await?;
+    let question = in_the_middle(&world).await?;
+    world.kill_runner().await?;
+    world.start_runner().await?;
+    world.kill_nats().await?;
+    world.start_nats().await?;
+    world.release("go")?;
+    assert_eq!(claudes_for_the_answer(&world, question).await?, 1);
+    let (content, said) = told(&world.runner_command(&["doctor"]).await?);
+    assert!(content && said.contains("ok    NATS: nats-server"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_of_an_account_that_the_server_does_not_know_are_named() -> Result<()> {
+    let world = World::builder().accounts().without_runner().start().await?;
+    let strange = world.credentials_of_a_stranger().await?;
+    world.set_runner_env("NATS_CREDS_FILE", strange).await;
+    both_name(&world, "the server does not take the credentials of nats_creds_file").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_holds_no_credentials_keeps_a_service_from_starting() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::builder().accounts().without_gateway().without_runner().start().await?;
+    let file = world.credentials().await?;
+    let whole = std::fs::read_to_string(&file)?;
+    let without_seed = whole.split("-----BEGIN USER NKEY SEED").next().context("no seed")?;
+    for (text, mode, words) in [
+        (whole.as_str(), 0o644, "can be read by others (mode 644): chmod 600"),
+        (without_seed, 0o600, "holds no credentials of a user (a JWT and a seed)"),
+        ("", 0o600, "holds no credentials of a user (a JWT and a seed)"),
+    ] {
+        std::fs::write(&file, text)?;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode))?;
+        let output = world.runner_command(&["doctor"]).await?;
+        assert_eq!(output.status.code(), Some(64));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("nats_creds_file") && said.contains(words), "{said}");
+    }
+    std::fs::remove_file(&file)?;
+    let output = world.runner_command(&["doctor"]).await?;
+    assert_eq!(output.status.code(), Some(64));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("nats_creds_file: cannot read"), "{said}");
+    std::fs::write(&file, &whole)?;
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+    world.start_runner().await
+}
