@@ -320,9 +320,11 @@ fn forget(question: Question<'_>) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_is_not_committed_survives_restarts_and_old_age() -> Result<()> {
     let world = World::start().await?;
-    let question = at_work(&world, "go").await?;
     let idle = world.say("[[say here]]")?;
     assert_eq!(idle.answer().await?, "here");
+    // What is not swept is still in use.
+    world.nothing_is_left().await?;
+    let question = at_work(&world, "go").await?;
     let notes = [question, idle].map(|it| it.worktree().join("notes.txt"));
     for note in &notes {
         fs::write(note, "half a thought\n")?;
