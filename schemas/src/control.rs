@@ -8,7 +8,8 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Generation, RunId};
+use crate::ask::{AskId, Decision};
+use crate::ids::{Attempt, Generation, RunId};
 use crate::wire::VERSION;
 
 /// All controls of one run.
@@ -46,6 +47,17 @@ pub enum What {
         /// The name of whoever decided it.
         by: String,
     },
+    /// Tell claude what was decided about an ask.
+    Answer {
+        /// The ask.
+        ask: AskId,
+        /// The attempt whose claude asked: no other one is told.
+        attempt: Attempt,
+        /// What was decided.
+        decision: Decision,
+        /// The name of whoever decided it.
+        by: String,
+    },
 }
 
 impl Controls {
@@ -64,12 +76,30 @@ impl Controls {
 
     /// Who asked for a stop first, if somebody did.
     pub fn stop(&self) -> Option<&str> {
-        self.items
-            .iter()
-            .map(|item| match &item.what {
-                What::Stop { by } => by.as_str(),
-            })
-            .next()
+        self.items.iter().find_map(|item| match &item.what {
+            What::Stop { by } => Some(by.as_str()),
+            What::Answer { .. } => None,
+        })
+    }
+
+    /// What was decided about an ask of this attempt, if somebody did.
+    pub fn answer_to(
+        &self,
+        generation: Generation,
+        attempt: Attempt,
+        ask: &AskId,
+    ) -> Option<&Decision> {
+        if self.generation != generation {
+            return None;
+        }
+        self.items.iter().find_map(|item| match &item.what {
+            What::Answer { ask: about, attempt: of, decision, .. }
+                if about == ask && *of == attempt =>
+            {
+                Some(decision)
+            }
+            What::Answer { .. } | What::Stop { .. } => None,
+        })
     }
 }
 
@@ -89,5 +119,21 @@ mod tests {
         assert_eq!(stop.stop_of(Generation(2)), Some("Ada"));
         assert_eq!(quiet.stop_of(Generation(3)), None);
         assert!(quiet.stop_of(Generation(1)).is_some());
+    }
+
+    #[test]
+    fn an_answer_is_for_the_attempt_whose_claude_asked() {
+        let (ask, generation) = (AskId::new(7), Generation(3));
+        let by = "Ada".to_owned();
+        let what =
+            What::Answer { ask: ask.clone(), attempt: Attempt(2), decision: Decision::Allow, by };
+        let items = vec![Control { id: "a".into(), what }];
+        let run = "m7".parse().unwrap();
+        let controls = Controls { v: Controls::VERSION, run, generation, items };
+        assert_eq!(controls.answer_to(generation, Attempt(2), &ask), Some(&Decision::Allow));
+        assert_eq!(controls.answer_to(generation, Attempt(3), &ask), None);
+        assert_eq!(controls.answer_to(Generation(2), Attempt(2), &ask), None);
+        assert_eq!(controls.answer_to(generation, Attempt(2), &AskId::new(8)), None);
+        assert_eq!(controls.stop(), None);
     }
 }

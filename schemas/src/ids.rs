@@ -20,7 +20,7 @@ pub struct IdError {
 }
 
 impl IdError {
-    fn new(what: &'static str, rule: &'static str, text: &str) -> Self {
+    pub(crate) fn new(what: &'static str, rule: &'static str, text: &str) -> Self {
         Self { what, rule, text: text.chars().take(80).collect() }
     }
 }
@@ -29,8 +29,8 @@ impl IdError {
 macro_rules! as_text {
     ($name:ident) => {
         impl TryFrom<String> for $name {
-            type Error = IdError;
-            fn try_from(text: String) -> Result<Self, IdError> {
+            type Error = $crate::ids::IdError;
+            fn try_from(text: String) -> Result<Self, $crate::ids::IdError> {
                 text.parse()
             }
         }
@@ -52,6 +52,8 @@ macro_rules! as_text {
         }
     };
 }
+
+pub(crate) use as_text;
 
 /// Where Discord's ids begin to count, in milliseconds since 1970: 2015-01-01.
 const DISCORD_EPOCH_MS: i64 = 1_420_070_400_000;

@@ -6,6 +6,7 @@
 //!
 //! This crate does no I/O and knows neither tokio nor NATS nor SQL.
 
+pub mod ask;
 pub mod carried;
 pub mod control;
 pub mod identity;

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ask::Ask;
 use crate::carried::{Carried, Remark};
 use crate::ids::{Attempt, Generation, OwnerToken, RunId, RunnerId, SessionId, StateId};
 use crate::run::claim::Toll;
@@ -27,6 +28,9 @@ pub const NOTICE_MAX: usize = 600;
 
 /// The most remarks of a record: two when a run begins, two when it ends.
 pub const REMARKS_MAX: usize = 4;
+
+/// The most applied controls that a record names: more than can be decided between two revisions.
+pub const APPLIED_MAX: usize = 16;
 
 /// Where a run stands, as its holder sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +70,16 @@ pub struct Record {
     /// in every revision from the one on in which it was known, and is told once a thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
+    /// What claude waits for, oldest first: at most [`crate::ask::ASKS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<Ask>,
+    /// How often an ask was opened or settled in this attempt: of two records of an attempt, the one
+    /// with the higher number knows better what is open.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub asked: u32,
+    /// The controls that claude has taken, the newest last: at most [`APPLIED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applied: Vec<String>,
     /// What did not come along, or could not be put into FILES: sentences for the thread, at most
     /// [`REMARKS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -49,6 +49,15 @@ pub struct Request {
     pub message: Option<MessageId>,
     /// What claude is told, unchanged. At most [`PROMPT_MAX`] bytes.
     pub prompt: String,
+    /// Whether there is somebody who can be asked for leave. Messages of a gateway that cannot show an
+    /// ask say nothing of it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub asking: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A person of Discord.

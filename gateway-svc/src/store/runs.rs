@@ -483,6 +483,8 @@ fn released(row: &AnyRow) -> Result<Released> {
             Some(preface) => preface + &row.try_get::<String, _>("prompt")?,
             None => row.try_get("prompt")?,
         },
+        // Whoever publishes it knows.
+        asking: false,
     };
     let attempt: Option<i64> = row.try_get("attempt")?;
     Ok(Released {
