@@ -19,7 +19,7 @@ use schemas::streams::KEEP;
 use serde::Deserialize;
 
 use crate::placement::{Sharing, Terms};
-use crate::routes::{Allow, Project, Routes};
+use crate::routes::{Allow, Asking, Project, Routes};
 use crate::store::{StoreUrl, StoreUrlError};
 
 /// The name of the file in Holdfast's configuration directory.
@@ -152,6 +152,10 @@ struct ProjectFile {
     /// The labels that a runner must have.
     #[serde(default)]
     requires: Vec<String>,
+    /// Whether claude may ask people.
+    ask: Option<bool>,
+    /// Who may decide what it asks: taken as it comes, as `allow` is.
+    decide: Option<serde_json::Value>,
 }
 
 const HTTP_LISTEN: &str = "127.0.0.1:7070";
@@ -163,6 +167,8 @@ const CATCH_UP_EVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const BACKFILL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a label has room for in a line of the log.
 const LABEL_MAX: usize = 64;
+const DECIDE_RULE: &str = "say who may decide: decide = { roles = [\"ID\"], users = [\"ID\"], \
+                           not_the_asker = true }, each where it is wanted";
 const ALLOW_RULE: &str = "say who may use the project: allow = \"everyone\", or \
                           allow = { roles = [\"ID\"], users = [\"ID\"] }";
 
@@ -401,8 +407,13 @@ fn routes(projects: BTreeMap<String, ProjectFile>, problems: &mut Problems) -> R
         let allow = problems.take(&at("allow"), allow(project.allow.as_ref()));
         let sharing = project.sharing();
         let requires = problems.take(&at("requires"), labels(project.requires));
-        if let (Some(name), Some(allow), Some(requires)) = (parsed, allow, requires) {
-            all.push(Project { name, channels, allow, terms: Terms { sharing, requires } });
+        let is_on = project.ask.unwrap_or(true);
+        let asking = problems.take(&at("decide"), asking(project.decide, is_on));
+        if let (Some(name), Some(allow), Some(requires), Some(asking)) =
+            (parsed, allow, requires, asking)
+        {
+            let terms = Terms { sharing, requires };
+            all.push(Project { name, channels, allow, terms, asking });
         }
     }
     Routes::new(all)
@@ -426,6 +437,20 @@ fn labels(texts: Vec<String>) -> Result<Vec<String>, String> {
         )),
         None => Ok(texts),
     }
+}
+
+fn asking(decide: Option<serde_json::Value>, is_on: bool) -> Result<Asking, String> {
+    use serde_json::Value;
+    let Some(decide) = decide else { return Ok(Asking { is_on, ..Asking::default() }) };
+    let Value::Object(mut table) = decide else { return Err(DECIDE_RULE.into()) };
+    let not_the_asker = match table.remove("not_the_asker") {
+        None => false,
+        Some(Value::Bool(flag)) => flag,
+        Some(_) => return Err("not_the_asker is true or false".into()),
+    };
+    let named = (!table.is_empty()).then(|| allow(Some(&Value::Object(table))));
+    let decide = named.transpose()?;
+    Ok(Asking { is_on, decide, not_the_asker })
 }
 
 fn allow(value: Option<&serde_json::Value>) -> Result<Allow, String> {
@@ -460,6 +485,7 @@ fn allow(value: Option<&serde_json::Value>) -> Result<Allow, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::MayDecide;
 
     fn load(text: &str) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
@@ -530,6 +556,28 @@ mod tests {
         let text = text.replace("gpu", "a gpu");
         let error = load(&text).unwrap_err().to_string();
         assert!(error.contains("projects.b.requires: \"a gpu\" is no label"), "{error}");
+    }
+
+    #[test]
+    fn who_may_decide_is_whoever_may_use_the_project_unless_it_says_otherwise() {
+        let text = "[projects.a]\nchannels = [\"7\"]\nallow = \"everyone\"\n\
+                    [projects.b]\nchannels = [\"8\"]\nallow = \"everyone\"\nask = false\n\
+                    decide = { roles = [\"5\"], not_the_asker = true }";
+        let config = load(text).unwrap();
+        let project = |name: &str| config.routes.project(&name.parse().unwrap()).unwrap();
+        let (ada, bob) = ("1".parse().unwrap(), "2".parse().unwrap());
+        let role = ["5".parse().unwrap()];
+        assert!(project("a").asking.is_on && !project("b").asking.is_on);
+        assert_eq!(project("a").may_decide(ada, &[], ada), MayDecide::Yes);
+        assert_eq!(project("b").may_decide(bob, &[], ada), MayDecide::No);
+        assert_eq!(project("b").may_decide(bob, &role, ada), MayDecide::Yes);
+        assert_eq!(project("b").may_decide(ada, &role, ada), MayDecide::NotTheAsker);
+        for bad in ["decide = \"me\"", "decide = { rules = [] }", "decide = { not_the_asker = 1 }"]
+        {
+            let text = text.replace("decide = { roles = [\"5\"], not_the_asker = true }", bad);
+            let error = load(&text).unwrap_err().to_string();
+            assert!(error.contains("projects.b.decide: "), "{error}");
+        }
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub(crate) const POINTS: &[&str] = &[
     "missed.run",
     "away.noted",
     "away.told",
+    // Rule 12: what claude asks is shown, and decided once.
+    "ask.folded",
+    "ask.stored",
+    "ask.sent",
     // Rule 2: a thread that was read is released.
     "gate.read",
     "gate.opened",

@@ -5,6 +5,7 @@
 //! receives [`Event::Connected`] reads over REST what was missed before. Text is passed on as it
 //! is: nothing here judges a message or decides whether a failure is tried again.
 
+mod clicks;
 mod ears;
 mod examine;
 mod limits;
@@ -24,16 +25,17 @@ use tokio::sync::OnceCell;
 
 use crate::config;
 use crate::intake::Heard;
-use crate::outbox::{Button, Mark};
+use crate::outbox::{Button, Mark, Menu};
 
+pub(crate) use clicks::Pressed;
 use ears::heard;
-pub(crate) use ears::{Connection, Event, Pressed, Reacted};
+pub(crate) use ears::{Connection, Event, Reacted};
 use limits::Limits;
 
 /// How long one request to Discord may take, its answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long Discord takes the first answer to a press (reference, "Receiving and Responding").
-/// Whatever is heard waits behind it, so nobody waits longer.
+/// How long Discord takes the first answer to a press (reference, "Receiving and Responding"). No
+/// later answer takes longer either: whatever is heard waits behind it.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// The most messages that one page of history has (Discord's reference, "Get Channel Messages").
 pub(crate) const HISTORY_MAX: u8 = 100;
@@ -47,6 +49,8 @@ pub(crate) struct Post<'a> {
     pub(crate) content: &'a str,
     /// At most five.
     pub(crate) buttons: &'a [Button],
+    /// In place of buttons.
+    pub(crate) menu: Option<&'a Menu>,
     /// At most 25 characters.
     pub(crate) nonce: String,
 }
@@ -268,6 +272,9 @@ impl Discord {
             let made = discord::CreateButton::new(&button.id).label(&button.label);
             message = message.button(made.style(discord::ButtonStyle::Secondary));
         }
+        if let Some(menu) = post.menu {
+            message = message.select_menu(select(menu));
+        }
         let posted = to(channel).send_message(&self.http, message).await?;
         Ok(MessageId::new(posted.id.get())?)
     }
@@ -316,16 +323,17 @@ impl Discord {
         Ok(OwnPage { own: own.collect::<Result<_>>()?, next: last.transpose()? })
     }
 
-    /// Answers the press of a button, to the person alone. Discord waits three seconds for it.
+    /// Answers the press of a button, to the person alone, who has been told that we think.
     pub(crate) async fn answer(&self, pressed: &Pressed, line: &str) -> Result<()> {
-        let message =
-            discord::CreateInteractionResponseMessage::new().content(line).ephemeral(true);
-        let answer = discord::CreateInteractionResponse::Message(message);
-        let id = discord::InteractionId::new(pressed.id);
+        let answer = discord::EditInteractionResponse::new()
+            .content(line)
+            .allowed_mentions(CreateAllowedMentions::new());
+        self.http.set_application_id(discord::ApplicationId::new(pressed.application));
         let answering =
-            self.http.create_interaction_response(id, &pressed.token, &answer, Vec::new());
+            self.http.edit_original_interaction_response(&pressed.token, &answer, Vec::new());
         let answered = tokio::time::timeout(ANSWER_MAX, answering).await;
-        Ok(answered.map_err(|_| DiscordError::TooLate)??)
+        answered.map_err(|_| DiscordError::TooLate)??;
+        Ok(())
     }
 
     /// Starts a thread from a message. One that is there already (160004) is the one we want.
@@ -417,6 +425,18 @@ pub(crate) fn is_discords(url: &str) -> bool {
 
 fn to(channel: ChannelId) -> discord::ChannelId {
     discord::ChannelId::new(channel.get())
+}
+
+fn select(menu: &Menu) -> discord::CreateSelectMenu {
+    let options = menu.options.iter().map(|option| {
+        let made = discord::CreateSelectMenuOption::new(&option.label, &option.value);
+        match &option.description {
+            Some(description) => made.description(description),
+            None => made,
+        }
+    });
+    let kind = discord::CreateSelectMenuKind::String { options: options.collect() };
+    discord::CreateSelectMenu::new(&menu.id, kind).min_values(1).max_values(menu.most)
 }
 
 fn emoji(mark: Mark) -> discord::ReactionType {

@@ -84,6 +84,9 @@ impl Folder {
                 if record.notice.is_some() {
                     crash::point("feed.noticed");
                 }
+                if !record.asks.is_empty() {
+                    crash::point("ask.folded");
+                }
                 tracing::info!(run = %key.run, phase = ?record.fact().phase, "a run moved on");
                 self.signals.stored();
             }

@@ -207,7 +207,8 @@ mod tests {
         let allow = Allow::Everyone;
         let terms = Terms { sharing: Sharing::Exclusive, requires: Vec::new() };
         let name = "app".parse().unwrap();
-        let project = Project { name, channels: Vec::new(), allow, terms };
+        let asking = crate::routes::Asking::default();
+        let project = Project { name, channels: Vec::new(), allow, terms, asking };
         judge(heard, &project, &[])
     }
 

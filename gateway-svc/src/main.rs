@@ -4,6 +4,7 @@
 //! both services need. Configuration is read and checked before any port is bound.
 
 mod app;
+mod asks;
 mod away;
 mod bus;
 mod commands;

@@ -4,6 +4,7 @@
 //! who asked for it. What was decided is stored before anybody is told, and a second order about
 //! the same thing hears that it is too late.
 
+mod asks;
 mod missed;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use platform::clock::now_ms;
 use schemas::ids::{ChannelId, Generation, RunId, ThreadId};
 use schemas::request::Author;
 
+use crate::asks::{Click, to_send};
 use crate::commands::{Done, Order, Press, STOP_EMOJI};
 use crate::crash;
 use crate::discord::{Discord, Pressed, Reacted};
@@ -94,6 +96,13 @@ impl Orders {
     }
 
     async fn try_press(&self, pressed: &Pressed) -> anyhow::Result<Cow<'static, str>> {
+        let words = pressed.words.as_deref();
+        if let Some(click) = Click::parse(&pressed.custom_id, &pressed.values, words) {
+            return Ok(self.clicked(pressed, &click).await?.into());
+        }
+        if let Some(run) = to_send(&pressed.custom_id) {
+            return Ok(self.sent(pressed, &run).await?.into());
+        }
         let Some(press) = Press::parse(&pressed.custom_id) else {
             return Ok("This button is from another time; nothing was done.".into());
         };

@@ -63,6 +63,22 @@ pub(crate) enum Action {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         buttons: Vec<Button>,
     },
+    /// Write a message that waits for somebody's word.
+    Ask {
+        /// Where.
+        channel: ChannelId,
+        /// The message it answers, where there is no thread.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<MessageId>,
+        /// At most 2,000 characters.
+        content: String,
+        /// The buttons under it, at most five; none where there is a menu.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        buttons: Vec<Button>,
+        /// The menu under it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        menu: Option<Menu>,
+    },
     /// Take the buttons away from what was said about a thing, and write under it what was decided.
     Edit {
         /// Where.
@@ -89,6 +105,7 @@ impl Action {
             | Action::Unreact { channel, .. }
             | Action::Thread { channel, .. }
             | Action::Post { channel, .. }
+            | Action::Ask { channel, .. }
             | Action::Edit { channel, .. }
             | Action::Rename { channel, .. } => *channel,
         }
@@ -102,6 +119,28 @@ pub(crate) struct Button {
     pub(crate) id: String,
     /// What it says: at most 80 characters.
     pub(crate) label: String,
+}
+
+/// A menu under a post.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Menu {
+    /// What comes back when something is chosen: at most 100 characters.
+    pub(crate) id: String,
+    /// What can be chosen, 1 to 25.
+    pub(crate) options: Vec<MenuOption>,
+    /// How many may be chosen at once.
+    pub(crate) most: u8,
+}
+
+/// What can be chosen in a menu.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MenuOption {
+    /// What comes back.
+    pub(crate) value: String,
+    /// What it says: at most 100 characters.
+    pub(crate) label: String,
+    /// What it means: at most 100 characters.
+    pub(crate) description: Option<String>,
 }
 
 /// Our reactions, each with one meaning.
@@ -148,6 +187,11 @@ impl Row {
                 // What is said plainly is so because Discord did not take it otherwise.
                 let reply_to = reply_to.or((!name.ends_with(PLAIN)).then_some(first));
                 Action::Post { channel: said_in, reply_to, content, buttons }
+            }
+            (Action::Ask { channel, content, buttons, menu, .. }, Some(said_in))
+                if channel == own =>
+            {
+                Action::Ask { channel: said_in, reply_to: Some(first), content, buttons, menu }
             }
             (Action::Edit { channel, about, line }, Some(said_in)) if channel == own => {
                 Action::Edit { channel: said_in, about, line }

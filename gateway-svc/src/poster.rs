@@ -216,6 +216,7 @@ fn time_of(action: &Action) -> Duration {
         | Action::Unreact { .. }
         | Action::Thread { .. }
         | Action::Post { .. }
+        | Action::Ask { .. }
         | Action::Edit { .. } => Duration::MAX,
     }
 }
@@ -229,6 +230,7 @@ fn held_back_alone(discord: &Discord, action: &Action) -> Option<Duration> {
         | Action::Unreact { .. }
         | Action::Thread { .. }
         | Action::Post { .. }
+        | Action::Ask { .. }
         | Action::Edit { .. } => None,
     }
 }
@@ -271,7 +273,13 @@ async fn carry_out(
             discord.start_thread(*channel, *message, name).await?;
         }
         Action::Post { channel, reply_to, content, buttons } => {
-            let post = Post { reply_to: *reply_to, content, buttons, nonce: nonce(&row.name) };
+            let (reply_to, menu) = (*reply_to, None);
+            let post = Post { reply_to, content, buttons, menu, nonce: nonce(&row.name) };
+            return Ok(Some(discord.post(*channel, post).await?));
+        }
+        Action::Ask { channel, reply_to, content, buttons, menu } => {
+            let (menu, nonce) = (menu.as_ref(), nonce(&row.name));
+            let post = Post { reply_to: *reply_to, content, buttons, menu, nonce };
             return Ok(Some(discord.post(*channel, post).await?));
         }
         Action::Edit { channel, about, line } => {
@@ -349,6 +357,7 @@ async fn settle(
                 Action::React { .. }
                 | Action::Unreact { .. }
                 | Action::Post { .. }
+                | Action::Ask { .. }
                 | Action::Edit { .. }
                 | Action::Rename { .. } => return store.sent(name, None, now_ms()).await,
             };

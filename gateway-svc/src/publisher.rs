@@ -57,6 +57,9 @@ async fn reconcile(routes: &Routes, folder: &Folder, given_up: Duration) -> anyh
         let run = released.request.run.clone();
         let known = routes.project(&released.request.project);
         let terms = known.map_or(&placement::USUAL, |project| &project.terms);
+        let asking = known.is_some_and(|project| project.asking.is_on);
+        let request = Request { asking, ..released.request };
+        let released = Released { request, ..released };
         let asked = Asked {
             project: &released.request.project,
             terms,

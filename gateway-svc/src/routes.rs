@@ -26,6 +26,50 @@ pub(crate) struct Project {
     pub(crate) allow: Allow,
     /// What it asks of its runners.
     pub(crate) terms: Terms,
+    /// What claude may ask of people.
+    pub(crate) asking: Asking,
+}
+
+/// What claude may ask of people.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    /// Whether it may ask at all; else what is outside its allow list is denied.
+    pub(crate) is_on: bool,
+    /// Who may decide; `None`: whoever may use the project.
+    pub(crate) decide: Option<Allow>,
+    /// Whether whoever asked the question may not decide.
+    pub(crate) not_the_asker: bool,
+}
+
+impl Default for Asking {
+    fn default() -> Self {
+        Self { is_on: true, decide: None, not_the_asker: false }
+    }
+}
+
+/// Whether somebody may decide what claude asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MayDecide {
+    /// They may.
+    Yes,
+    /// They lack the role, or are not named.
+    No,
+    /// They asked the question themselves.
+    NotTheAsker,
+}
+
+impl Project {
+    /// Whether a person with these roles may decide what claude asks in a run that `asker` asked for.
+    pub(crate) fn may_decide(&self, user: UserId, held: &[RoleId], asker: UserId) -> MayDecide {
+        let asking = &self.asking;
+        if !asking.decide.as_ref().unwrap_or(&self.allow).permits(user, held) {
+            MayDecide::No
+        } else if asking.not_the_asker && user == asker {
+            MayDecide::NotTheAsker
+        } else {
+            MayDecide::Yes
+        }
+    }
 }
 
 /// Who may use a project.

@@ -6,7 +6,9 @@
 //! rows come in ready-made.
 
 mod alone;
+mod asks;
 mod gateways;
+mod instead;
 mod listening;
 mod missed;
 mod moves;
@@ -29,6 +31,8 @@ use sqlx::{Any, AnyPool, Row as _, Transaction};
 use thiserror::Error;
 
 pub(crate) use alone::Alone;
+pub(crate) use asks::Clicked;
+pub(crate) use instead::Sent;
 pub(crate) use missed::DueMissed;
 pub(crate) use moves::Moved;
 pub(crate) use open::{StoreUrl, StoreUrlError, patiently};

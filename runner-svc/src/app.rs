@@ -129,6 +129,8 @@ async fn begin(
         live: Live::default(),
         candidates: Candidates::default(),
         directories: Directories::default(),
+        slots: Arc::clone(&slots),
+        patience: Arc::new(Semaphore::new(usize::from(config.max_waiting_runs))),
         env,
         readiness: readiness.clone(),
         stop: stop.clone(),

@@ -11,6 +11,7 @@
 
 mod again;
 mod ask;
+mod asking;
 mod carry;
 mod changes;
 mod ending;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use schemas::ids::OwnerToken;
+use platform::clock::now_ms;
 use schemas::record::{INLINE_MAX, Outcome, Record, State, Text};
 use schemas::request::Request;
 use schemas::streams::RunKey;
@@ -189,7 +190,10 @@ async fn claim(
     let _alone = host.live.line_up(request.thread).await;
     let (read, over) = record(host, &key).await?.unzip();
     let here = left_here(host, &request, read.as_ref(), &seat).await?;
-    if let (Some((held, spool)), Some(revision)) = (here, over) {
+    if let (Some((mut held, spool)), Some(revision)) = (here, over) {
+        if let Some(read) = &read {
+            held.goes_on_from(read);
+        }
         let lease = Lease::found(host, &key.project, &spool);
         let (host, delivery) = (Arc::clone(host), Some(delivery));
         return Work { host, held, revision, delivery, again, seat, lease, said: None }
@@ -213,13 +217,13 @@ async fn claim(
     };
     let prompt = Prompt::first(&request.run, request.generation);
     let trace = platform::telemetry::traceparent(&tracing::Span::current());
-    let since_ms = claims::began_ms(&request, read.as_ref());
+    let since_ms = claims::began_ms(&request, read.as_ref(), now_ms());
     let mut record = Record { since_ms, ..host.claimed(&request, toll, trace.clone()) };
     // What an outcome that is brought along has left.
     if let (Some(_), Some(read)) = (&end, &read) {
         (record.carried, record.remarks) = (read.carried.clone(), read.remarks.clone());
     }
-    let since_ms = since_ms.unwrap_or_else(platform::clock::now_ms);
+    let since_ms = since_ms.unwrap_or_else(now_ms);
     let held = Held { request, record, prompt, since_ms, trace };
     let (revision, delivery) = (over.unwrap_or(0), Some(delivery));
     let host_of = Arc::clone(host);
@@ -262,7 +266,7 @@ async fn left_here(
 }
 
 async fn adopt_spool(host: &Arc<Host>, Found { spool, held, seat }: Found) -> Result<()> {
-    let Some((held, mut again, turn)) = held else {
+    let Some((mut held, mut again, turn)) = held else {
         stop(host, &spool).await?;
         return sweep(host, spool).await;
     };
@@ -280,6 +284,7 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held, seat }: Found) -> Re
                 end(host, &spool).await?;
                 return sweep(host, spool).await;
             }
+            held.goes_on_from(&record);
             revision
         }
         // NATS was put back to what it was before this attempt.
@@ -476,15 +481,7 @@ impl Work {
 
     /// The next attempt after a death: a record of its own, then a spool of its own.
     async fn again(&mut self, dead: Spool, toll: Toll, echoed: bool) -> Result<Spool, Refused> {
-        let last = self.held.record.clone();
-        let next = Record {
-            attempt: toll.attempt,
-            deaths: toll.deaths,
-            owner: OwnerToken::random(),
-            state: State::Claimed,
-            quiet_since_ms: None,
-            ..last
-        };
+        let next = self.held.next(toll, now_ms());
         crash::point("again.died");
         let began = keeper::now();
         self.write(&next).await?;
@@ -522,7 +519,7 @@ impl Work {
     /// Writes the terminal record, then acks.
     async fn tell(&mut self, state: &State) -> Result<()> {
         let state = self.stored(state).await?;
-        let record = Record { state, ..self.held.record.clone() };
+        let record = Record { state, asks: Vec::new(), ..self.held.record.clone() };
         self.write(&record).await?;
         crash::point("finish.written");
         self.held.record = record;

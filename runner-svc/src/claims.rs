@@ -3,6 +3,7 @@
 //! Pure, and thin: [`schemas::run::claim`] decides, for the runner as for the model of the protocol.
 //! Here is only what a request and a record say to it.
 
+use schemas::ask::waited_ms;
 use schemas::ids::StateId;
 use schemas::record::Record;
 use schemas::request::Request;
@@ -32,14 +33,16 @@ pub(crate) fn decide(
 }
 
 /// When the generation that is asked for first had a claude, if its record knows: the time that a run
-/// may take goes on over all its holdings.
-pub(crate) fn began_ms(request: &Request, record: Option<&Record>) -> Option<i64> {
-    record.filter(|record| record.generation == request.generation)?.since_ms
+/// may take goes on over all its holdings, less what it waited for people by now.
+pub(crate) fn began_ms(request: &Request, record: Option<&Record>, now_ms: i64) -> Option<i64> {
+    let record = record.filter(|record| record.generation == request.generation)?;
+    Some(record.since_ms? + waited_ms(&record.asks, &[], now_ms))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemas::ask::{Ask, AskId, Wanted};
     use schemas::ids::{Attempt, Generation};
     use schemas::record::{Outcome, State};
 
@@ -101,9 +104,13 @@ mod tests {
             let since_ms = Some(5);
             Record { since_ms, ..record(generation, me, State::Claimed) }
         };
-        assert_eq!(began_ms(&request(), Some(&seen(3))), Some(5));
-        assert_eq!(began_ms(&request(), Some(&seen(2))), None);
-        assert_eq!(began_ms(&request(), None), None);
+        assert_eq!(began_ms(&request(), Some(&seen(3)), 90), Some(5));
+        assert_eq!(began_ms(&request(), Some(&seen(2)), 90), None);
+        assert_eq!(began_ms(&request(), None, 90), None);
+        let wanted = Wanted::Plan { text: "do it".into() };
+        let ask = Ask { id: AskId::new(7), since_ms: 60, cut: false, wanted };
+        let waits = Record { asks: vec![ask], ..seen(3) };
+        assert_eq!(began_ms(&request(), Some(&waits), 90), Some(35), "a person was asked at 60");
     }
 
     /// Such a message is of a Retry: its failure must not come back.

@@ -11,6 +11,7 @@
 mod parse;
 mod progress;
 pub(crate) mod told;
+pub(crate) mod wanted;
 
 pub(crate) use progress::{LineState, Progress};
 
@@ -171,6 +172,9 @@ pub(crate) struct Ask {
     pub(crate) description: Option<String>,
     /// The path that is at fault.
     pub(crate) blocked_path: Option<String>,
+    /// What claude would remember if it were allowed for good: its rules, and the directories that
+    /// they reach into.
+    pub(crate) suggested: Option<String>,
 }
 
 impl Ask {

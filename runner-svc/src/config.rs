@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     /// How many runs it works on at once.
     pub(crate) slots: u16,
+    /// How many more may wait for a person, without a slot.
+    pub(crate) max_waiting_runs: u16,
     /// How long a run may take before it is ended.
     pub(crate) run_max: Duration,
     /// How long claude may say nothing before the thread is told.
@@ -65,6 +67,8 @@ pub(crate) struct Project {
     pub(crate) directory: PathBuf,
     /// The tools that claude may use, in claude's own words.
     pub(crate) allow: Vec<String>,
+    /// Whether people may be asked for leave to do what is outside of that; else it is denied.
+    pub(crate) ask: bool,
     /// Whether its threads have worktrees, and how they are fitted out.
     pub(crate) place: Options,
     /// Whether other runners serve it too; else it is this one's alone.
@@ -79,6 +83,7 @@ struct File {
     name: Option<String>,
     state_dir: Option<PathBuf>,
     slots: Option<u16>,
+    max_waiting_runs: Option<u16>,
     run_max_s: Option<u64>,
     silent_notice_s: Option<u64>,
     nats_url: Option<String>,
@@ -110,6 +115,7 @@ struct ClaudeFile {
 struct ProjectFile {
     directory: PathBuf,
     allow: Option<Vec<String>>,
+    ask: Option<bool>,
     worktree: Option<bool>,
     #[serde(default)]
     copy: Vec<String>,
@@ -122,6 +128,8 @@ const HTTP_LISTEN: &str = "127.0.0.1:7071";
 const RUN_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 const SILENT_NOTICE: Duration = Duration::from_secs(10 * 60);
 const SLOTS: u16 = 4;
+/// Each of them is a claude that does nothing and keeps its memory.
+const MAX_WAITING_RUNS: u16 = 16;
 /// More than any host has memory for; it only keeps a slip of the finger from starting a thousand.
 const SLOTS_MAX: u16 = 256;
 /// More than anybody tells apart; presence stays small.
@@ -190,6 +198,10 @@ impl File {
         problems.check((1..=SLOTS_MAX).contains(&slots), "slots", || {
             format!("must be 1 to {SLOTS_MAX}, is {slots}")
         });
+        let max_waiting_runs = self.max_waiting_runs.unwrap_or(MAX_WAITING_RUNS);
+        problems.check(max_waiting_runs <= SLOTS_MAX, "max_waiting_runs", || {
+            format!("must be at most {SLOTS_MAX}, is {max_waiting_runs}")
+        });
         let mut seconds = |key: &str, own: Option<u64>, default: Duration| {
             let given = own.map_or(default, Duration::from_secs);
             problems.check(!given.is_zero(), key, || "must be at least 1".into());
@@ -220,6 +232,7 @@ impl File {
             name: name?,
             state_dir: state_dir?,
             slots,
+            max_waiting_runs,
             run_max,
             silent_notice,
             nats: nats?,
@@ -280,7 +293,8 @@ fn projects(
         let place = Options { worktree, copy: copied, setup: file.setup };
         if let Some(name) = problems.take(&format!("projects.{name}"), name.parse()) {
             let ProjectFile { directory, shared, .. } = file;
-            projects.insert(name, Project { directory, allow, place, shared });
+            let ask = file.ask.unwrap_or(true);
+            projects.insert(name, Project { directory, allow, ask, place, shared });
         }
     }
     projects

@@ -35,8 +35,12 @@ pub(crate) const POINTS: &[&str] = &[
     "again.died",
     "again.written",
     "again.swept",
-    // Rule 12: claude is told to stop.
+    // Rule 12: claude is told to stop; what it asks is listed, and what was decided is told.
     "stop.told",
+    "ask.seen",
+    "ask.written",
+    "ask.decided",
+    "ask.told",
     // Rule 8: a run ends.
     "finish.seen",
     "finish.kept",

@@ -125,12 +125,14 @@ pub(crate) struct Seat(Arc<Mutex<Use>>);
 struct Use {
     slot: Option<Slot>,
     inside: Option<Inside>,
+    /// Whether it had a slot, and has to have one again.
+    lent: bool,
 }
 
 impl Seat {
     /// A seat in no directory.
     pub(crate) fn new(slot: Option<Slot>) -> Self {
-        Self(Arc::new(Mutex::new(Use { slot, inside: None })))
+        Self(Arc::new(Mutex::new(Use { slot, inside: None, lent: false })))
     }
 
     /// Waits until nothing else is at work in a directory, and is there from then on. To be dropped
@@ -141,8 +143,12 @@ impl Seat {
         }
         self.leave();
         let slot = self.taken().slot.take();
+        let had = slot.is_some();
         let inside = all.enter(directory, slot).await;
-        self.taken().inside = Some(inside);
+        let mut taken = self.taken();
+        // Whoever left may have waited for a person, without a slot to hand on.
+        taken.lent |= had && inside.slot.is_none();
+        taken.inside = Some(inside);
     }
 
     /// Is in a directory from now on, whoever else is there: for what is at work already.
@@ -161,6 +167,29 @@ impl Seat {
         let mut taken = self.taken();
         if let Some(mut inside) = taken.inside.take() {
             taken.slot = inside.slot.take();
+        }
+    }
+
+    /// Gives the slot up for others: this run waits for a person.
+    pub(crate) fn lend(&self) {
+        let mut taken = self.taken();
+        let slot = taken.slot.take();
+        let slot = slot.or_else(|| taken.inside.as_mut().and_then(|inside| inside.slot.take()));
+        taken.lent |= slot.is_some();
+    }
+
+    /// Whether its slot is with others.
+    pub(crate) fn has_lent(&self) -> bool {
+        self.taken().lent
+    }
+
+    /// Has a slot again.
+    pub(crate) fn take_back(&self, slot: Slot) {
+        let mut taken = self.taken();
+        taken.lent = false;
+        match &mut taken.inside {
+            Some(inside) => inside.slot = Some(slot),
+            None => taken.slot = Some(slot),
         }
     }
 
@@ -324,5 +353,26 @@ mod tests {
         assert!(next.as_mut().now_or_never().is_none());
         drop(one);
         assert!(next.as_mut().now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_person_lends_the_slot_and_whoever_follows_knows() {
+        let (all, mut slot) = slots(2);
+        let (directories, folder) = (Directories::default(), tempfile::tempdir().unwrap());
+        let first = Seat::new(slot());
+        first.move_to(&directories, folder.path()).await;
+        let second = Seat::new(slot());
+        let mut turn = Box::pin(second.move_to(&directories, folder.path()));
+        assert!(turn.as_mut().now_or_never().is_none());
+        first.lend();
+        assert!(first.has_lent());
+        assert_eq!(all.available_permits(), 2, "nobody works");
+        drop(first);
+        turn.await;
+        assert!(second.has_lent(), "it was handed none");
+        second.take_back(slot().unwrap());
+        assert!(!second.has_lent() && all.available_permits() == 1);
+        drop(second);
+        assert_eq!(all.available_permits(), 2);
     }
 }

@@ -5,7 +5,8 @@
 //! written when there is an outcome and before anybody is told. Pure values and their JSON; the
 //! spool does the writing.
 
-use schemas::ids::{Generation, RunId};
+use schemas::ask::{Ask, waited_ms};
+use schemas::ids::{Generation, OwnerToken, RunId};
 use schemas::record::{Record, State};
 use schemas::request::Request;
 use schemas::streams::RunKey;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::claims::Toll;
 use crate::claude::told;
 
 /// The file that says what is held.
@@ -53,6 +55,38 @@ impl Held {
     pub(crate) fn key(&self) -> RunKey {
         let Request { project, thread, run, .. } = &self.request;
         RunKey { project: project.clone(), thread: *thread, run: run.clone() }
+    }
+
+    /// Takes over what its record says of the asks that are open, and since when its time counts.
+    pub(crate) fn goes_on_from(&mut self, read: &Record) {
+        self.record.asks.clone_from(&read.asks);
+        self.record.asked = read.asked;
+        self.record.applied.clone_from(&read.applied);
+        self.record.since_ms = read.since_ms.or(self.record.since_ms);
+        self.since_ms = read.since_ms.unwrap_or(self.since_ms);
+    }
+
+    /// The record of the next attempt. Its claude asks anew; until it does, nobody is waited for.
+    pub(crate) fn next(&mut self, toll: Toll, now_ms: i64) -> Record {
+        self.waited(&[], now_ms);
+        let last = self.record.clone();
+        Record {
+            attempt: toll.attempt,
+            deaths: toll.deaths,
+            owner: OwnerToken::random(),
+            state: State::Claimed,
+            quiet_since_ms: None,
+            since_ms: last.since_ms.map(|_| self.since_ms),
+            asks: Vec::new(),
+            asked: 0,
+            applied: Vec::new(),
+            ..last
+        }
+    }
+
+    /// Leaves out of the run's time what it waited for people, with these asks still open.
+    pub(crate) fn waited(&mut self, open: &[Ask], now_ms: i64) {
+        self.since_ms += waited_ms(&self.record.asks, open, now_ms);
     }
 
     /// The line that claude is told for a prompt.

@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use platform::health::Readiness;
 use schemas::ids::{OwnerToken, StateId};
 use schemas::record::{Record, State};
 use schemas::request::Request;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +65,10 @@ pub(crate) struct Host {
     pub(crate) directories: Directories,
     /// Where it is said what does not work.
     pub(crate) readiness: Readiness,
+    /// The runner's slots.
+    pub(crate) slots: Arc<Semaphore>,
+    /// The places of runs that wait for a person without a slot.
+    pub(crate) patience: Arc<Semaphore>,
     /// When the runner is to end.
     pub(crate) stop: CancellationToken,
 }

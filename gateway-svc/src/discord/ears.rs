@@ -14,11 +14,12 @@ use reqwest_serenity as reqwest;
 use schemas::ids::{ChannelId, MessageId, RoleId, UserId};
 use schemas::request::Author;
 use serenity::all as discord;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clicks::{self, Pressed};
 use super::{DiscordError, Result, http};
 use crate::intake::{Attachment, Heard, Writer};
 
@@ -28,6 +29,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether the session is alive. What is stored of it is this inexact.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The most presses that are given their first answer at once; each takes three seconds at most.
+const PRESSES_MAX: usize = 64;
 /// How late a look may be on a busy machine.
 const BLIND_MAX_MS: i64 = 30 * 1000;
 
@@ -49,7 +52,7 @@ pub(crate) enum Event {
     Edited(ChannelId, MessageId),
     /// A message was deleted.
     Deleted(MessageId),
-    /// A button was pressed.
+    /// A button was pressed, something chosen in a menu, or a form handed in.
     Pressed(Box<Pressed>),
     /// A reaction was put under a message.
     Reacted(Reacted),
@@ -62,22 +65,6 @@ pub(crate) enum Event {
     },
     /// A server is there, with this id: after READY, after an outage, or since the bot was invited.
     GuildHere(u64),
-}
-
-/// The press of a button of ours.
-#[derive(Clone, Debug)]
-pub(crate) struct Pressed {
-    /// The interaction, and the token that lets us answer it.
-    pub(crate) id: u64,
-    pub(super) token: String,
-    /// Where the message is.
-    pub(crate) channel: ChannelId,
-    /// Who pressed.
-    pub(crate) by: Author,
-    /// The person's roles.
-    pub(crate) roles: Vec<RoleId>,
-    /// Which button.
-    pub(crate) custom_id: String,
 }
 
 /// A reaction.
@@ -121,8 +108,14 @@ impl Connection {
             | discord::GatewayIntents::MESSAGE_CONTENT;
         let tasks = TaskTracker::new();
         let told = events.clone();
-        let ears =
-            Ears { events, tasks: tasks.clone(), stop: stop.clone(), listening: Mutex::new(None) };
+        let ears = Ears {
+            events,
+            hands: Arc::new(http(&self.token, self.client.clone())),
+            presses: Arc::new(Semaphore::new(PRESSES_MAX)),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            listening: Mutex::new(None),
+        };
         let mut client =
             serenity::client::ClientBuilder::new_with_http(http(&self.token, self.client), intents)
                 .event_handler(ears)
@@ -191,6 +184,10 @@ async fn look(
 /// What serenity calls. Only READY and RESUMED matter here; messages come by the collector.
 struct Ears {
     events: mpsc::Sender<Event>,
+    /// For the first answer to a press, which must not wait for anything.
+    hands: Arc<discord::Http>,
+    /// Presses that are given their first answer right now.
+    presses: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Who passes on what the newest collector hears.
@@ -220,6 +217,8 @@ impl Ears {
     fn pass_on(&self, heard: impl Stream<Item = Result<Event>> + Send + 'static) -> JoinHandle<()> {
         let events = self.events.clone();
         let stop = self.stop.clone();
+        let (tasks, hands) = (self.tasks.clone(), Arc::clone(&self.hands));
+        let presses = Arc::clone(&self.presses);
         self.tasks.spawn(async move {
             let mut heard = std::pin::pin!(heard.take_until(stop.cancelled()));
             while let Some(event) = heard.next().await {
@@ -230,6 +229,18 @@ impl Ears {
                         continue;
                     }
                 };
+                if let Event::Pressed(pressed) = event {
+                    let Ok(place) = Arc::clone(&presses).acquire_owned().await else { return };
+                    let (hands, events) = (Arc::clone(&hands), events.clone());
+                    tasks.spawn(async move {
+                        if clicks::first_answer(&hands, &pressed).await {
+                            // Whoever takes it no more is at the end.
+                            let _ = events.send(Event::Pressed(pressed)).await;
+                        }
+                        drop(place);
+                    });
+                    continue;
+                }
                 if events.send(event).await.is_err() {
                     return;
                 }
@@ -260,8 +271,8 @@ fn event(event: &discord::Event) -> Option<Result<Event>> {
         return reacted(&added.reaction).map(|reacted| reacted.map(Event::Reacted));
     }
     let discord::Event::InteractionCreate(created) = event else { return None };
-    let discord::Interaction::Component(component) = &created.interaction else { return None };
-    Some(pressed(component).map(|pressed| Event::Pressed(Box::new(pressed))))
+    let pressed = clicks::pressed(&created.interaction)?;
+    Some(pressed.map(|pressed| Event::Pressed(Box::new(pressed))))
 }
 
 fn edited_event(channel: discord::ChannelId, message: discord::MessageId) -> Result<Event> {
@@ -284,20 +295,6 @@ fn reacted(reaction: &discord::Reaction) -> Option<Result<Reacted>> {
         })
     };
     Some(read())
-}
-
-fn pressed(component: &discord::ComponentInteraction) -> Result<Pressed> {
-    let member = component.member.as_ref();
-    let roles = member.map(|member| member.roles.as_slice()).unwrap_or_default();
-    let name = member.map_or(component.user.display_name(), |member| member.display_name());
-    Ok(Pressed {
-        id: component.id.get(),
-        token: component.token.clone(),
-        channel: ChannelId::new(component.channel_id.get())?,
-        by: Author { id: UserId::new(component.user.id.get())?, name: name.to_owned() },
-        roles: roles.iter().map(|role| RoleId::new(role.get())).collect::<Result<_, _>>()?,
-        custom_id: component.data.custom_id.clone(),
-    })
 }
 
 #[serenity::async_trait]

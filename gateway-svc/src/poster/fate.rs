@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::discord::DiscordError;
 use crate::outbox::{Action, PLAIN, Row};
+use crate::render::with_line;
 
 /// The first and the longest pause before a row is tried again.
 pub(super) const PAUSE: (Duration, Duration) =
@@ -66,13 +67,16 @@ impl Fate {
             | Action::Unreact { .. }
             | Action::Edit { .. }
             | Action::Rename { .. } => true,
-            Action::Thread { .. } | Action::Post { .. } => false,
+            Action::Thread { .. } | Action::Post { .. } | Action::Ask { .. } => false,
         };
         let is_thread = matches!(action, Action::Thread { .. });
         match (status, code) {
             (_, code::UNKNOWN_MESSAGE) => match action {
                 // The post was made, and somebody deleted it; a mark went with its message.
-                Action::Post { .. } | Action::Unreact { .. } | Action::Edit { .. } => Self::Done,
+                Action::Post { .. }
+                | Action::Ask { .. }
+                | Action::Unreact { .. }
+                | Action::Edit { .. } => Self::Done,
                 Action::React { .. } | Action::Thread { .. } | Action::Rename { .. } => Self::Never,
             },
             // 401 is a token that was replaced, 403 without a code an access list in front of
@@ -110,7 +114,18 @@ impl Fate {
 
 /// What can be said instead of a post that Discord takes in no form.
 pub(super) fn plainer(row: &Row) -> Option<Row> {
-    let Action::Post { channel, content, .. } = &row.action else { return None };
+    let (channel, content) = match &row.action {
+        Action::Post { channel, content, .. } => (channel, content.clone()),
+        // Nobody can click at it; whoever asked can still stop the run.
+        Action::Ask { channel, content, .. } => {
+            (channel, with_line(content, "The buttons cannot be shown. `!stop` ends it."))
+        }
+        Action::React { .. }
+        | Action::Unreact { .. }
+        | Action::Thread { .. }
+        | Action::Rename { .. }
+        | Action::Edit { .. } => return None,
+    };
     if row.name.ends_with(PLAIN) {
         return None;
     }

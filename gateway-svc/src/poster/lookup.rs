@@ -26,7 +26,11 @@ pub(super) async fn found(
     due: &Due,
     forgotten_ms: i64,
 ) -> Result<Option<MessageId>, Trouble> {
-    let Action::Post { channel, content, .. } = &due.row.action else { return Ok(None) };
+    let (Action::Post { channel, content, .. } | Action::Ask { channel, content, .. }) =
+        &due.row.action
+    else {
+        return Ok(None);
+    };
     if forgotten_ms < due.first_ms {
         return Ok(None);
     }

@@ -10,6 +10,7 @@ use schemas::streams::Place;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::asks::close_all;
 use super::outbox::insert_rows;
 use super::places::{place_text, read_place};
 use super::runs::asked;
@@ -254,6 +255,7 @@ async fn raise(
     now_ms: i64,
 ) -> Result<Moved> {
     let Found { place, held, .. } = found;
+    close_all(tx, &place, now_ms).await?;
     let (before, after) = (i64::from(place.generation.0), i64::from(place.generation.next().0));
     sqlx::query(
         "UPDATE runs SET generation = $3, stopping = $2, place = $4, attempt = NULL, owner = NULL,

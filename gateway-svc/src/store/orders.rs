@@ -9,6 +9,7 @@ use schemas::streams::RunKey;
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::asks::close_all;
 use super::outbox::insert_rows;
 use super::runs::{judge, release};
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
@@ -310,11 +311,13 @@ async fn holder(tx: &mut Tx, ordered: &Ordered, found: &Found) -> Result<Option<
 /// heard of it: without an owner, nothing was published.
 pub(super) async fn end_now(
     tx: &mut Tx,
-    Place { run, generation, .. }: &Place,
+    place: &Place,
     outcome: &str,
     is_heard_of: bool,
     now_ms: i64,
 ) -> Result<()> {
+    close_all(tx, place, now_ms).await?;
+    let Place { run, generation, .. } = place;
     let stopping = is_heard_of.then_some(i64::from(generation.0));
     sqlx::query(
         "UPDATE runs SET state = 'ended', outcome = $5, ended_ms = $2, generation = $3,

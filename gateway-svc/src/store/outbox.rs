@@ -170,9 +170,18 @@ impl Store {
         let mut found = Vec::new();
         for row in &rows {
             // An underscore in what is looked for, or a text that says it, may bring others as well.
-            if let Action::Post { content, buttons, .. } = action(row)?
-                && buttons.iter().any(|button| button.id.ends_with(about))
-            {
+            let (content, buttons, menu) = match action(row)? {
+                Action::Post { content, buttons, .. } => (content, buttons, None),
+                Action::Ask { content, buttons, menu, .. } => (content, buttons, menu),
+                Action::React { .. }
+                | Action::Unreact { .. }
+                | Action::Thread { .. }
+                | Action::Rename { .. }
+                | Action::Edit { .. } => continue,
+            };
+            let menu = menu.iter().map(|menu| &menu.id);
+            let mut ids = buttons.iter().map(|button| &button.id).chain(menu);
+            if ids.any(|id| id.ends_with(about)) {
                 found.push((id(row.try_get("message")?, MessageId::new)?, content));
             }
         }

@@ -27,6 +27,8 @@ impl Store {
         for text in [
             "DELETE FROM runs WHERE state = 'ended' AND ended_ms < $1",
             "DELETE FROM controls WHERE at_ms < $1",
+            "DELETE FROM decisions WHERE at_ms < $1",
+            "DELETE FROM asks WHERE made_ms < $1 AND state NOT IN ('open', 'decided')",
             "DELETE FROM outbox WHERE state <> 'due' AND COALESCE(done_ms, due_ms) < $1",
             "DELETE FROM messages WHERE judged_ms < $1",
             "DELETE FROM runners WHERE seen_ms < $1",
@@ -44,6 +46,11 @@ impl Store {
               WHERE NOT EXISTS (SELECT 1 FROM threads WHERE threads.thread = sessions.thread)",
         );
         gone += sessions.execute(&mut *tx).await?.rows_affected();
+        let grants = sqlx::query(
+            "DELETE FROM grants
+              WHERE NOT EXISTS (SELECT 1 FROM threads WHERE threads.thread = grants.thread)",
+        );
+        gone += grants.execute(&mut *tx).await?.rows_affected();
         tx.commit().await?;
         Ok(gone)
     }

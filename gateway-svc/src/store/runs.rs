@@ -11,6 +11,8 @@ use schemas::streams::{Place, RunKey};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _};
 
+use super::asks;
+use super::instead;
 use super::outbox::insert_rows;
 use super::places::{read_place, runner};
 use super::threads::prefaced;
@@ -99,6 +101,8 @@ impl Store {
         }
         insert_run(&mut tx, new, now_ms).await?;
         insert_rows(&mut tx, new.thread, rows, now_ms).await?;
+        let offer = instead::offer(&mut tx, new).await?;
+        insert_rows(&mut tx, new.thread, offer.as_slice(), now_ms).await?;
         release(&mut tx, new.thread, now_ms).await?;
         tx.commit().await?;
         Ok(true)
@@ -161,7 +165,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         let row = sqlx::query(
-            "SELECT state, thread, generation, attempt, owner, phase, asked_in, asked_by FROM runs
+            "SELECT state, thread, generation, attempt, owner, phase, asked, asked_in, asked_by FROM runs
               WHERE run = $1 AND thread = $2",
         )
         .bind(key.run.as_str())
@@ -179,6 +183,7 @@ impl Store {
         // The same holding, no further: it may still have something to say.
         let says_more = record.quiet_since_ms.is_some()
             || record.notice.is_some()
+            || 0 < record.asked
             || !record.remarks.is_empty();
         if !moved && (known != Run::Held(fact) || !says_more) {
             return Ok(Folded::Stale);
@@ -193,8 +198,10 @@ impl Store {
             thread: key.thread,
             asked: asked(&row)?,
         };
+        let asked = (known, row.try_get::<i64, _>("asked")?);
+        let asked = asks::fold(&mut tx, &place, record, asked, now_ms).await?;
         let resumed = before.map(|_| render::resumed(&place, fact.attempt, &record.runner));
-        let rows: Vec<Row> = resumed.into_iter().chain(rows(&place)).collect();
+        let rows: Vec<Row> = resumed.into_iter().chain(asked).chain(rows(&place)).collect();
         let new = insert_rows(&mut tx, key.thread, &rows, now_ms).await?;
         if fact.phase == Phase::Ended {
             keep_carried(&mut tx, key, record).await?;
@@ -205,12 +212,14 @@ impl Store {
         Ok(if moved || 0 < new { Folded::Moved } else { Folded::Stale })
     }
 
-    /// Where people wait for a released run which a runner was seen to work on.
+    /// Where people wait for a released run which a runner was seen to work on, and which waits for
+    /// nobody.
     pub(crate) async fn busy_places(&self) -> Result<Vec<ChannelId>> {
         let rows = sqlx::query(
             "SELECT DISTINCT COALESCE(t.said_in, r.thread) AS place
                FROM runs r LEFT JOIN threads t ON t.thread = r.thread
-              WHERE r.state = 'released' AND r.phase IS NOT NULL",
+              WHERE r.state = 'released' AND r.phase IS NOT NULL
+                AND NOT EXISTS (SELECT 1 FROM asks WHERE asks.run = r.run AND asks.state = 'open')",
         )
         .fetch_all(&self.pool)
         .await?;

@@ -3,6 +3,7 @@
 //! A promise is a function of a [`Fresh`] store. `promises!` makes each of them a test on SQLite,
 //! and one test of all on PostgreSQL, which names those that are broken there.
 
+mod asks;
 mod ended;
 mod families;
 mod late;
@@ -23,6 +24,7 @@ use schemas::request::Author;
 use schemas::streams::RunKey;
 use tokio::task::JoinSet;
 
+use self::asks::*;
 use self::ended::*;
 use self::families::*;
 use self::late::*;
@@ -125,6 +127,13 @@ promises![
     who_took_the_question_back_does_not_count,
     without_a_thread_a_conversation_is_its_messages,
     what_is_put_aside_holds_up_nothing,
+    an_ask_is_decided_once_and_told_until_it_is_taken,
+    a_record_that_knows_less_of_its_asks_changes_nothing,
+    the_parts_of_an_ask_are_one_decision,
+    what_is_allowed_for_a_thread_decides_the_next_of_its_kind,
+    an_ask_ends_with_its_attempt_its_generation_and_its_run,
+    a_message_that_comes_meanwhile_is_sent_or_run,
+    an_ask_that_many_decide_is_decided_once,
 ];
 
 #[tokio::test(flavor = "multi_thread")]

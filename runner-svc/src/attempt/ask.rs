@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use schemas::control::Controls;
 use schemas::ids::ProjectName;
 use schemas::record::Record;
 use schemas::streams::RunKey;
@@ -49,13 +50,19 @@ pub(super) async fn hints(host: &Host, key: &RunKey) -> Result<Hints> {
 
 /// Who asked for a stop, or decided that a later generation takes this one's place.
 pub(super) async fn stopped_by(host: &Host, held: &Held) -> Result<Option<String>> {
-    let (key, generation) = (held.key(), held.record.generation);
+    let generation = held.record.generation;
+    let controls = controls(host, held).await?;
+    Ok(controls.and_then(|controls| controls.stop_of(generation).map(str::to_owned)))
+}
+
+/// What people decided about a run so far.
+pub(super) async fn controls(host: &Host, held: &Held) -> Result<Option<Controls>> {
+    let key = held.key();
     let read = || {
         let (bus, key) = (host.bus.clone(), key.clone());
         async move { bus.controls(&key).await }
     };
-    let controls = patiently(host, read).await?;
-    Ok(controls.and_then(|controls| controls.stop_of(generation).map(str::to_owned)))
+    patiently(host, read).await
 }
 
 /// Reads a record and its revision.

@@ -1,17 +1,19 @@
 //! Follows one claude: reads its journal, answers what it asks, says that the work goes on.
 //!
 //! All that is known of claude is folded from the journal's first byte and from the lines that were
-//! put into the spool, so an adopted attempt comes to the same state as one that was there. What is
-//! outside the allow list is denied at once; claude reads why and goes on.
+//! put into the spool, so an adopted attempt comes to the same state as one that was there. What
+//! claude asks is seen to in `asking.rs`.
 
 use std::time::Duration;
 
 use platform::clock::now_ms;
+use schemas::control::Controls;
 use schemas::record::{Record, State};
 use schemas::streams::KILL_GRACE;
 use tokio::time::Instant;
 
-use super::ask::{hints, stopped_by};
+use super::ask::{controls, hints};
+use super::asking::Waiting;
 use super::ending::{GRACES, next_seq};
 use super::{Left, Result, Work, on_disk, trouble};
 use crate::bus::Hints;
@@ -21,10 +23,6 @@ use crate::crash;
 use crate::spool::{Ending, EntryKind, Journal, KeeperState, Line, Spool, Subscription};
 use crate::verdict::Death;
 
-/// What claude is told about a tool that is outside the allow list.
-const NOT_ALLOWED: &str = "This tool call is not on the list of what this project allows, and \
-                           nobody can be asked for leave here. Go on without it, and say in your \
-                           answer what you could not do.";
 /// How long a keeper has from tmux's word that it starts to its taking the spool's lock. It takes
 /// milliseconds; a host that swaps takes seconds.
 const KEEPER_MAX: Duration = Duration::from_secs(30);
@@ -81,18 +79,22 @@ impl Dead {
 
 /// The following of one spool.
 pub(super) struct Follow<'a> {
-    work: &'a mut Work,
+    pub(super) work: &'a mut Work,
     spool: &'a Spool,
     changes: Subscription,
     journal: Journal,
-    progress: Progress,
-    next_seq: u32,
+    pub(super) progress: Progress,
+    pub(super) next_seq: u32,
     renew_at: Instant,
     /// When the keeper must have been seen.
     keeper_by: Instant,
     hints: Hints,
     /// Whether the controls are to be read.
     look: bool,
+    /// What they said when they were read last.
+    pub(super) controls: Option<Controls>,
+    /// Waiting for people.
+    pub(super) waiting: Waiting,
     /// Whether claude was told to stop, by this life of the runner or an earlier one.
     interrupted: bool,
     stopping: Option<Stopping>,
@@ -147,6 +149,8 @@ impl<'a> Follow<'a> {
             keeper_by: Instant::now() + KEEPER_MAX,
             hints,
             look: true,
+            controls: None,
+            waiting: Waiting::new(&work.host, &work.seat),
             interrupted,
             stopping: None,
             work,
@@ -172,6 +176,7 @@ impl<'a> Follow<'a> {
                 });
             }
             self.stop().await?;
+            self.tell_decided()?;
             self.say_quiet().await?;
             self.wait().await?;
         }
@@ -215,13 +220,15 @@ impl<'a> Follow<'a> {
     async fn why_stop(&mut self) -> Result<Option<Why>> {
         let held = &self.work.held;
         let max_ms = i64::try_from(self.work.host.config.run_max.as_millis()).unwrap_or(i64::MAX);
-        if held.since_ms.saturating_add(max_ms) <= now_ms() {
+        let waits = !held.record.asks.is_empty();
+        if !waits && held.since_ms.saturating_add(max_ms) <= now_ms() {
             return Ok(Some(Why::TooLong));
         }
-        if !std::mem::take(&mut self.look) {
-            return Ok(None);
+        if std::mem::take(&mut self.look) {
+            self.controls = controls(&self.work.host, held).await?;
         }
-        Ok(stopped_by(&self.work.host, held).await?.map(Why::Person))
+        let stop = self.controls.as_ref().and_then(|it| it.stop_of(held.record.generation));
+        Ok(stop.map(|by| Why::Person(by.to_owned())))
     }
 
     /// Writes into the record that claude says nothing, or that it speaks again.
@@ -231,6 +238,8 @@ impl<'a> Follow<'a> {
             i64::try_from(self.work.host.config.silent_notice.as_millis()).unwrap_or(i64::MAX);
         let quiet = spoke_ms.filter(|spoke_ms| spoke_ms.saturating_add(max) <= now_ms());
         let work = &mut *self.work;
+        // Whoever waits for a person has nothing to say.
+        let quiet = quiet.filter(|_| work.held.record.asks.is_empty());
         if quiet == work.held.record.quiet_since_ms || work.held.record.state != State::Running {
             return Ok(());
         }
@@ -240,7 +249,12 @@ impl<'a> Follow<'a> {
         Ok(())
     }
 
-    fn tell(&mut self, line: &str) -> Result<()> {
+    /// Whether claude is to end before it has answered.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    pub(super) fn tell(&mut self, line: &str) -> Result<()> {
         on_disk(|| self.spool.put_line(self.next_seq, line))?;
         self.next_seq += 1;
         self.progress.told(line);
@@ -284,21 +298,17 @@ impl<'a> Follow<'a> {
                 break;
             }
         }
-        self.answer()?;
+        self.refuse()?;
         self.ask_again()?;
         if self.progress.init().is_some() {
             self.say_running().await?;
         }
-        Ok(())
+        self.see_to_asks().await
     }
 
-    fn answer(&mut self) -> Result<()> {
-        let denied = self.progress.unanswered().map(|ask| {
-            tracing::info!(tool = ask.tool_name, "denied: not on the allow list");
-            told::deny(&ask.request_id, NOT_ALLOWED)
-        });
+    fn refuse(&mut self) -> Result<()> {
         let refused = self.progress.to_refuse().iter().map(|id| told::refuse(id, NOT_SERVED));
-        for line in denied.chain(refused).collect::<Vec<_>>() {
+        for line in refused.collect::<Vec<_>>() {
             self.tell(&line)?;
         }
         Ok(())
@@ -362,6 +372,7 @@ impl<'a> Follow<'a> {
                 self.work.delivery = Some(delivery);
                 Ok(())
             }
+            () = self.waiting.is_over() => Ok(()),
             () = tokio::time::sleep_until(self.renew_at) => {
                 self.renew_at = Instant::now() + self.work.host.config.times.renew;
                 self.look = true;

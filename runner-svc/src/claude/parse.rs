@@ -177,6 +177,11 @@ const OBJECT_KEYS: [&str; 8] =
 
 /// What a tool is used on, in a line.
 pub(super) fn object(input: &Value) -> String {
+    beginning(&whole_object(input))
+}
+
+/// What a tool is used on, however long that is.
+pub(super) fn whole_object(input: &Value) -> String {
     let told = OBJECT_KEYS.iter().find_map(|key| optional(input, key));
     let told = told.or_else(|| match input {
         Value::Object(fields) if fields.is_empty() => Some(String::new()),
@@ -187,7 +192,7 @@ pub(super) fn object(input: &Value) -> String {
         | Value::String(_)
         | Value::Array(_) => None,
     });
-    beginning(&told.unwrap_or_else(|| input.to_string()))
+    told.unwrap_or_else(|| input.to_string())
 }
 
 /// The first characters of a text.
@@ -215,7 +220,31 @@ fn ask(request_id: String, request: &Value) -> Ask {
         input: request.get("input").cloned().unwrap_or_default(),
         description: optional(request, "description"),
         blocked_path: optional(request, "blocked_path"),
+        suggested: suggested(request),
     }
+}
+
+/// The rules that claude suggests to allow from now on, with the directories beside them.
+fn suggested(request: &Value) -> Option<String> {
+    let suggestions = || list(request, "permission_suggestions");
+    let of = |kind: &'static str| suggestions().filter(move |it| text(it, "type") == kind);
+    let mut rules: Vec<_> = of("addRules")
+        .filter(|it| text(it, "behavior") == "allow")
+        .flat_map(|it| list(it, "rules"))
+        .map(|rule| match optional(rule, "ruleContent") {
+            Some(content) => format!("{}({content})", text(rule, "toolName")),
+            None => text(rule, "toolName"),
+        })
+        .collect();
+    let mut inside: Vec<_> = of("addDirectories")
+        .flat_map(|it| list(it, "directories"))
+        .filter_map(Value::as_str)
+        .collect();
+    rules.sort();
+    inside.sort_unstable();
+    let inside =
+        if inside.is_empty() { String::new() } else { format!(" in {}", inside.join(", ")) };
+    (!rules.is_empty()).then(|| rules.join(", ") + &inside)
 }
 
 fn response(response: &Value) -> ControlResponse {

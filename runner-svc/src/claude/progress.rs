@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use uuid::Uuid;
 
-use super::told::Told;
+use super::told::{INITIALIZE, Told};
 use super::{Ask, Block, ControlResponse, Event, Init, Lifecycle, TurnKind, TurnResult};
 
 /// How much of claude's words is kept: twice what a person reads in one thread's answer. The
@@ -62,6 +62,8 @@ pub(crate) struct Progress {
     /// Answers of ours, also to asks that the journal has yet to show.
     answers: Vec<String>,
     asks: Vec<Open>,
+    /// The asks that claude waits for no more.
+    settled: Vec<String>,
     /// Requests that we do not serve and have not refused yet.
     strange: Vec<String>,
     /// The last message of claude's.
@@ -171,14 +173,18 @@ impl Progress {
 
     /// An ask may be shown again (to an `initialize`), also after it was answered.
     fn open(&mut self, ask: &Ask) {
-        if !self.asks.iter().any(|open| open.ask.request_id == ask.request_id) {
+        let is_known = self.asks.iter().any(|open| open.ask.request_id == ask.request_id);
+        if !is_known && !self.settled.contains(&ask.request_id) {
             let answered = self.answers.contains(&ask.request_id);
             self.asks.push(Open { ask: ask.clone(), answered });
         }
     }
 
     fn settle(&mut self, request_id: &str) {
-        self.asks.retain(|open| open.ask.request_id != request_id);
+        if self.asks.iter().any(|open| open.ask.request_id == request_id) {
+            self.asks.retain(|open| open.ask.request_id != request_id);
+            self.settled.push(request_id.to_owned());
+        }
         self.strange.retain(|id| id != request_id);
     }
 
@@ -186,6 +192,12 @@ impl Progress {
     fn response(&mut self, response: &ControlResponse) {
         self.settle(&response.request_id);
         response.pending.iter().for_each(|ask| self.open(ask));
+        if response.request_id.starts_with(INITIALIZE) && response.outcome.is_ok() {
+            let waits = |id: &str| response.pending.iter().any(|ask| ask.request_id == id);
+            let gone = self.asks.iter().filter(|open| !open.answered);
+            let gone: Vec<_> = gone.map(|open| open.ask.request_id.clone()).collect();
+            gone.iter().filter(|id| !waits(id)).for_each(|id| self.settle(id));
+        }
     }
 
     fn result(&mut self, result: &TurnResult) -> bool {
@@ -245,9 +257,24 @@ impl Progress {
     }
 
     /// The asks that are not settled, oldest first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "asking back shows them"))]
     pub(crate) fn asks(&self) -> &[Open] {
         &self.asks
+    }
+
+    /// How often an ask was opened or settled so far: it only grows.
+    pub(crate) fn asked(&self) -> u32 {
+        let count = self.asks.len() + 2 * self.settled.len();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Whether claude was told an answer to this.
+    pub(crate) fn is_answered(&self, request_id: &str) -> bool {
+        self.answers.iter().any(|id| id == request_id)
+    }
+
+    /// The requests that claude waits for no more, in the order in which it let go of them.
+    pub(crate) fn settled(&self) -> &[String] {
+        &self.settled
     }
 
     /// The asks that nobody has answered, oldest first.

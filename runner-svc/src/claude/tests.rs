@@ -317,3 +317,32 @@ proptest! {
         prop_assert_eq!(progress.outcome(), before.as_ref());
     }
 }
+
+/// An ask that claude let go of while nobody listened is known by what it says that it waits for.
+#[test]
+fn what_claude_waits_for_no_more_is_settled() {
+    let ask = |id: &str| {
+        let request =
+            serde_json::json!({"subtype": "can_use_tool", "tool_name": "Bash", "input": {}});
+        serde_json::json!({"type": "control_request", "request_id": id, "request": request})
+    };
+    let event = |line: &Value| Event::parse(line.to_string().as_bytes());
+    let answer = |id: &str, pending: &[Value]| {
+        let response = serde_json::json!({"subtype": "success", "request_id": id, "response": {},
+            "pending_permission_requests": pending});
+        event(&serde_json::json!({"type": "control_response", "response": response}))
+    };
+    let mut progress = Progress::new();
+    progress.fold(&event(&ask("a")));
+    progress.fold(&event(&ask("b")));
+    progress.fold(&event(&ask("c")));
+    progress.told(&told::deny("c", "no"));
+    assert_eq!((progress.asks().len(), progress.asked()), (3, 3));
+    progress.fold(&answer("holdfast-initialize-4", &[ask("b"), ask("d")]));
+    let open: Vec<_> = progress.asks().iter().map(|it| it.ask.request_id.as_str()).collect();
+    assert_eq!(open, ["b", "c", "d"], "an answer may still be on its way");
+    assert_eq!((progress.settled(), progress.asked()), (&["a".to_owned()][..], 5));
+    progress.fold(&answer("c", &[]));
+    progress.fold(&answer("holdfast-initialize-5", &[ask("c")]));
+    assert_eq!(progress.asks(), [], "what was settled does not come back");
+}

@@ -18,8 +18,10 @@ pub(crate) fn user(uuid: Uuid, session: Uuid, text: &str) -> String {
     .to_string()
 }
 
+/// How the ids of our requests begin that ask what waits for an answer.
+pub(crate) const INITIALIZE: &str = "holdfast-initialize";
+
 /// Asks a claude that is already at work what waits for an answer.
-#[cfg_attr(not(test), expect(dead_code, reason = "asking back needs it on adoption"))]
 pub(crate) fn initialize(request_id: &str) -> String {
     request(request_id, &json!({"subtype": "initialize", "hooks": null}))
 }
@@ -30,7 +32,6 @@ pub(crate) fn interrupt(request_id: &str) -> String {
 }
 
 /// Allows what was asked. `input` is the ask's own, or what a person made of it.
-#[cfg_attr(not(test), expect(dead_code, reason = "asking back needs it"))]
 pub(crate) fn allow(request_id: &str, input: &Value) -> String {
     let answer = json!({"behavior": "allow", "updatedInput": input});
     response(json!({"subtype": "success", "request_id": request_id, "response": answer}))

@@ -54,7 +54,8 @@ async fn an_allowed_tool_works_in_the_project() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tool_that_is_not_allowed_is_refused_and_named() -> Result<()> {
-    let world = World::start_real().await?;
+    let builder = World::builder().claude(Claude::Real).project_toml("ask = false");
+    let world = builder.start().await?;
     let touch = json!({"command": "touch made-by-claude", "description": "Make a file"});
     let question = world.say(&format!("[[tool Bash {touch}]] [[say I could not.]]"))?;
     let answer = question.answer().await?;

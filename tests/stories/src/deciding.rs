@@ -83,7 +83,8 @@ pub(crate) async fn press(
     let pressed: InteractionId = pressed.map_err(|error| anyhow!("no press: {error:?}"))?;
     world
         .sees("an answer to a press", |view| {
-            view.guild.answers_to(pressed).next().map(|it| it.content.clone())
+            let mut answers = view.guild.answers_to(pressed);
+            answers.find(|it| !it.is_loading()).map(|it| it.content.clone())
         })
         .await
 }

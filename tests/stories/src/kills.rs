@@ -7,13 +7,13 @@ use harness::{World, processes};
 use crate::scene::{at_the_end, claudes_for_the_answer, in_the_middle, is_answered_once};
 
 /// Kills every process below this world whose command line begins so, and says how many there were.
-async fn kill_all(world: &World, beginning: &str) -> usize {
+pub(crate) async fn kill_all(world: &World, beginning: &str) -> usize {
     let below = world.processes().await;
     let found = below.iter().filter(|process| process.command.starts_with(beginning));
     found.map(|process| processes::kill(process.pid)).count()
 }
 
-async fn kill_claude(world: &World) -> Result<()> {
+pub(crate) async fn kill_claude(world: &World) -> Result<()> {
     let claude = harness::built("claude-sim")?.display().to_string();
     assert_ne!(kill_all(world, &claude).await, 0, "no claude was there");
     Ok(())

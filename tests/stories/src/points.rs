@@ -2,10 +2,12 @@
 //! answered once, and nothing is left in the queue or on the disk.
 //!
 //! The place is a named point in the service, which kills itself there. `runner.rs` has the points
-//! of the runner, `leases.rs` those of a runner that shares its project, `carried.rs` those at which
-//! a conversation comes along; `gateway.rs`, `late.rs` and `threads.rs` those of the gateway, `moves.rs` and
-//! `keys.rs` those of its commands, by the rules of `docs/protocol.md`.
+//! of the runner, `asks.rs` those at which claude asks, `leases.rs` those of a runner that shares its
+//! project, `carried.rs` those at which a conversation comes along; `gateway.rs`, `late.rs` and
+//! `threads.rs` those of the gateway, `moves.rs` and `keys.rs` those of its commands, by the rules of
+//! `docs/protocol.md`.
 
+mod asks;
 mod carried;
 mod gateway;
 mod keys;

@@ -256,7 +256,8 @@ async fn outcome(world: &World, press: InteractionId) -> Result<Outcome> {
 
 async fn told(world: &World, press: InteractionId) -> Result<String> {
     let find = |view: &harness::discord_sim::View<'_>| {
-        view.guild.answers_to(press).next().map(|it| it.content.clone())
+        let mut answers = view.guild.answers_to(press);
+        answers.find(|it| !it.is_loading()).map(|it| it.content.clone())
     };
     world.sees("an answer to a press", find).await
 }
