@@ -26,9 +26,10 @@ use crate::hearing::Hearing;
 use crate::poster::Poster;
 use crate::provision::{Wanted, provision};
 use crate::signals::Signals;
+use crate::status::Status;
 use crate::store::{self, Alone, Store, StoreError};
 use crate::{
-    discord, doctor, feed, hearing, peers, poster, presence, publisher, retention, typing,
+    discord, doctor, feed, hearing, peers, poster, presence, publisher, retention, status, typing,
 };
 
 /// Events that may wait between Discord and the store.
@@ -89,7 +90,12 @@ async fn start(
     let routes = Arc::new(config.routes);
     let signals = Signals::default();
     let (say, hear) = mpsc::channel(EVENTS_MAX);
-    let folder = Folder { store: store.clone(), bus: bus.clone(), signals: signals.clone() };
+    let folder = Folder {
+        store: store.clone(),
+        bus: bus.clone(),
+        signals: signals.clone(),
+        answers: config.answers,
+    };
     let hearing = Hearing::new(
         Arc::clone(&routes),
         store.clone(),
@@ -131,20 +137,35 @@ async fn start(
     );
     let posting = poster::run(poster, signals.clone(), stop.clone());
     tasks.spawn("poster", ended(posting));
-    tasks.spawn("peers", ended(peers::run(store.clone(), gateway, signals.clone(), stop.clone())));
-    tasks.spawn("retention", ended(retention::run(store.clone(), signals.clone(), stop.clone())));
-    let watching = presence::Watching {
-        routes,
-        store: store.clone(),
-        bus,
-        signals,
-        readiness: readiness.clone(),
-    };
-    tasks.spawn("presence", ended(presence::run(watching, stop.clone())));
-    tasks.spawn("typing", ended(typing::run(store, hands, stop.clone())));
+    let shows = config.shows_status;
+    let status = Status { store, discord: hands, bus, signals, routes, gateway, shows };
+    beside(status, readiness, stop, tasks);
     let listening = ears.listen(say, stop.clone());
     tasks.spawn("Discord", async move { Ok(listening.await?) });
     Ok(alone)
+}
+
+/// The loops beside the way of a message: other gateways, runners, what is old, what is shown.
+fn beside(
+    status: Status,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+    tasks: &mut Tasks<anyhow::Error>,
+) {
+    let Status { store, discord, bus, signals, routes, gateway, .. } = &status;
+    let peers = peers::run(store.clone(), gateway.clone(), signals.clone(), stop.clone());
+    tasks.spawn("peers", ended(peers));
+    tasks.spawn("retention", ended(retention::run(store.clone(), signals.clone(), stop.clone())));
+    let watching = presence::Watching {
+        routes: Arc::clone(routes),
+        store: store.clone(),
+        bus: bus.clone(),
+        signals: signals.clone(),
+        readiness: readiness.clone(),
+    };
+    tasks.spawn("presence", ended(presence::run(watching, stop.clone())));
+    tasks.spawn("typing", ended(typing::run(store.clone(), discord.clone(), stop.clone())));
+    tasks.spawn("status", ended(status::run(status, stop.clone())));
 }
 
 /// Opens the store, and leaves it as every start must find it.

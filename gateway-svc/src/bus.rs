@@ -15,6 +15,7 @@ use schemas::WireError;
 use schemas::control::Controls;
 use schemas::identity::Twin;
 use schemas::ids::ProjectName;
+use schemas::live::Live;
 use schemas::presence::Presence;
 use schemas::record::Record;
 use schemas::request::Request;
@@ -30,6 +31,9 @@ const FEED_BATCH: usize = 64;
 const FEED_WAIT: Duration = Duration::from_secs(30);
 /// The most bytes of an answer that is read from FILES: far beyond what anyone reads in Discord.
 const TEXT_MAX: u64 = 8 * 1024 * 1024;
+
+/// The most bytes of what is told live: what a runner tells at most, each character as JSON's longest.
+const LIVE_MAX: usize = 64 * 1024;
 
 /// Why NATS did not do what it was asked.
 #[derive(Debug, Error)]
@@ -240,6 +244,18 @@ impl Bus {
                 Ok(_) => None,
                 Err(error) => Some(Err(request("watching the runners")(error))),
             }
+        })))
+    }
+
+    /// What runners tell of what claude does. Some of it is lost.
+    pub(crate) async fn live(&self) -> Result<impl Stream<Item = (RunKey, Live)> + Unpin + use<>> {
+        let told = self.context.client().subscribe(streams::ALL_LIVE).await;
+        let told = told.map_err(request("listening to what claude does"))?;
+        Ok(Box::pin(told.filter_map(|message| async move {
+            let key = streams::parse_live(&message.subject).ok()?;
+            let fits = message.payload.len() <= LIVE_MAX;
+            let live = fits.then(|| schemas::from_json(&message.payload));
+            Some((key, live?.ok()?))
         })))
     }
 

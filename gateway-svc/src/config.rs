@@ -44,6 +44,10 @@ pub(crate) struct Config {
     pub(crate) catch_up: CatchUp,
     /// The times that runners hold each other to.
     pub(crate) times: Times,
+    /// How answers are told.
+    pub(crate) answers: Answers,
+    /// Whether a run that lasts has a message that shows what claude does.
+    pub(crate) shows_status: bool,
 }
 
 /// How posts are paced.
@@ -58,6 +62,13 @@ pub(crate) struct Posting {
     pub(crate) locked_pause: Duration,
     /// The pause before a row is tried again that lacks a right: somebody has to give it first.
     pub(crate) parked_pause: Duration,
+}
+
+/// How answers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answers {
+    /// The most pages that are posted; what is longer is the first of them and a file.
+    pub(crate) pages_max: usize,
 }
 
 /// How what was missed is read over REST.
@@ -119,6 +130,10 @@ struct File {
     #[serde(default)]
     posting: PostingFile,
     #[serde(default)]
+    answers: AnswersFile,
+    #[serde(default)]
+    status: StatusFile,
+    #[serde(default)]
     projects: BTreeMap<String, ProjectFile>,
 }
 
@@ -138,6 +153,18 @@ struct PostingFile {
     nonce_window_s: Option<u32>,
     locked_pause_s: Option<u32>,
     parked_pause_s: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswersFile {
+    max_pages: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusFile {
+    show: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -165,6 +192,10 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(KEEP.as_secs() - 86_400);
 const CATCH_UP_EVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Above this, nobody would still wait for the thread.
 const BACKFILL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// As many pages as an answer may have: 20,000 characters, a few screens.
+const PAGES_USUAL: usize = 10;
+/// Above this, a thread is full of one answer for minutes: Discord takes a post a second.
+const PAGES_MAX: usize = 100;
 /// What a label has room for in a line of the log.
 const LABEL_MAX: usize = 64;
 const DECIDE_RULE: &str = "say who may decide: decide = { roles = [\"ID\"], users = [\"ID\"], \
@@ -311,6 +342,7 @@ impl File {
         let http_listen = problems.take("http_listen", address(&listen));
         let discord = self.discord.check(path, env, problems);
         let posting = self.posting.check(problems);
+        let answers = self.answers.check(problems);
         let routes = routes(self.projects, problems);
         Some(Config {
             discord: discord?,
@@ -321,6 +353,8 @@ impl File {
             posting,
             catch_up,
             times,
+            answers,
+            shows_status: self.status.show.unwrap_or(true),
         })
     }
 }
@@ -342,6 +376,16 @@ impl PostingFile {
             "must be less than nonce_window_s, or a late post could be a second one".into()
         });
         posting
+    }
+}
+
+impl AnswersFile {
+    fn check(&self, problems: &mut Problems) -> Answers {
+        let pages_max = self.max_pages.unwrap_or(PAGES_USUAL);
+        problems.check((1..=PAGES_MAX).contains(&pages_max), "answers.max_pages", || {
+            format!("must be 1 to {PAGES_MAX} pages, is {pages_max}")
+        });
+        Answers { pages_max }
     }
 }
 
@@ -532,12 +576,14 @@ mod tests {
 
     #[test]
     fn times_out_of_bounds_are_told_with_their_bounds() {
-        let text = "catch_up_max_s = 0\ncatch_up_every_s = 0\nbackfill_s = 90000";
+        let text = "catch_up_max_s = 0\ncatch_up_every_s = 0\nbackfill_s = 90000\n\
+                    [answers]\nmax_pages = 0";
         let error = load(text).unwrap_err().to_string();
         for part in [
             "catch_up_max_s: must be 1 to 2505600 seconds, is 0",
             "catch_up_every_s: must be 1 to 86400 seconds, is 0",
             "backfill_s: must be 1 to 86400 seconds, is 90000",
+            "answers.max_pages: must be 1 to 100 pages, is 0",
             "projects: there is none",
         ] {
             assert!(error.contains(part), "{part:?} is not in\n{error}");

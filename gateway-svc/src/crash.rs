@@ -59,6 +59,9 @@ pub(crate) const POINTS: &[&str] = &[
     "park.told",
     "threadless.written",
     "threadless.stored",
+    // A status message comes, and goes.
+    "status.stored",
+    "status.ended",
     // `provision --out`: each file of a set of keys.
     "keys.written",
     "keys.renamed",

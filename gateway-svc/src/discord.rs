@@ -51,6 +51,10 @@ pub(crate) struct Post<'a> {
     pub(crate) buttons: &'a [Button],
     /// In place of buttons.
     pub(crate) menu: Option<&'a Menu>,
+    /// A file with it: its name and its text.
+    pub(crate) file: Option<(&'a str, &'a str)>,
+    /// Whether it notifies nobody.
+    pub(crate) silent: bool,
     /// At most 25 characters.
     pub(crate) nonce: String,
 }
@@ -275,6 +279,12 @@ impl Discord {
         if let Some(menu) = post.menu {
             message = message.select_menu(select(menu));
         }
+        if let Some((name, text)) = post.file {
+            message = message.add_file(discord::CreateAttachment::bytes(text.as_bytes(), name));
+        }
+        if post.silent {
+            message = message.flags(discord::MessageFlags::SUPPRESS_NOTIFICATIONS);
+        }
         let posted = to(channel).send_message(&self.http, message).await?;
         Ok(MessageId::new(posted.id.get())?)
     }
@@ -298,6 +308,27 @@ impl Discord {
             Ok(_) | Err(DiscordError::Refused { code: UNKNOWN_MESSAGE, .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Gives a message of ours this text.
+    pub(crate) async fn edit(
+        &self,
+        channel: ChannelId,
+        message: MessageId,
+        content: &str,
+    ) -> Result<()> {
+        let edit = discord::EditMessage::new()
+            .content(content)
+            .allowed_mentions(CreateAllowedMentions::new());
+        let message = discord::MessageId::new(message.get());
+        to(channel).edit_message(&self.http, message, edit).await?;
+        Ok(())
+    }
+
+    /// Takes a message of ours away.
+    pub(crate) async fn delete(&self, channel: ChannelId, message: MessageId) -> Result<()> {
+        let message = discord::MessageId::new(message.get());
+        Ok(to(channel).delete_message(&self.http, message).await?)
     }
 
     /// How long Discord wants no request about a channel, by what it said last.

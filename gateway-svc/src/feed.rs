@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::bus::{Bus, BusError, Delivery, Fed};
+use crate::config::Answers;
 use crate::crash;
 use crate::render;
 use crate::signals::Signals;
@@ -47,6 +48,8 @@ pub(crate) struct Folder {
     pub(crate) bus: Bus,
     /// Who is to know.
     pub(crate) signals: Signals,
+    /// How answers are told.
+    pub(crate) answers: Answers,
 }
 
 impl Folder {
@@ -65,12 +68,18 @@ impl Folder {
         if record.outcome().is_some() {
             crash::point("feed.answer");
         }
+        let told = render::Told {
+            answer: &answer,
+            usage: record.usage(),
+            runner: Some(&record.runner),
+            pages_max: self.answers.pages_max,
+        };
         let rows = |place: &render::Place| {
             let notice = record.notice.iter().map(|notice| render::notice(place, notice));
             let remarks = record.remarks.iter().take(REMARKS_MAX);
             let remarks = remarks.map(|it| render::remark(place, it));
             let more = match record.outcome() {
-                Some(outcome) => render::ended(place, outcome, &answer),
+                Some(outcome) => render::ended(place, outcome, &told),
                 None => record
                     .quiet_since_ms
                     .map(|since| render::quiet(place, since, now_ms))

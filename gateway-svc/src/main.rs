@@ -34,6 +34,7 @@ mod render;
 mod retention;
 mod routes;
 mod signals;
+mod status;
 mod store;
 mod typing;
 

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// How the name of a row ends that says plainly what Discord took in no other form.
 pub(crate) const PLAIN: &str = "/plain";
 
+/// The most bytes of a file: what a bot may upload (10 MiB), less the form around it.
+pub(crate) const UPLOAD_MAX: usize = 9 * 1024 * 1024;
+
 /// One thing to do in Discord.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -79,6 +82,34 @@ pub(crate) enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         menu: Option<Menu>,
     },
+    /// Write a message with a file.
+    Upload {
+        /// Where.
+        channel: ChannelId,
+        /// The message it answers, if that is in the same place.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<MessageId>,
+        /// At most 2,000 characters.
+        content: String,
+        /// The file's name.
+        name: String,
+        /// What is in it, at most [`UPLOAD_MAX`] bytes.
+        text: String,
+    },
+    /// Write a status message, which notifies nobody.
+    Status {
+        /// Where.
+        channel: ChannelId,
+        /// What it says at first.
+        content: String,
+    },
+    /// Take away the message that a row became.
+    Delete {
+        /// Where.
+        channel: ChannelId,
+        /// The row's name.
+        of: String,
+    },
     /// Take the buttons away from what was said about a thing, and write under it what was decided.
     Edit {
         /// Where.
@@ -106,6 +137,9 @@ impl Action {
             | Action::Thread { channel, .. }
             | Action::Post { channel, .. }
             | Action::Ask { channel, .. }
+            | Action::Upload { channel, .. }
+            | Action::Status { channel, .. }
+            | Action::Delete { channel, .. }
             | Action::Edit { channel, .. }
             | Action::Rename { channel, .. } => *channel,
         }
@@ -192,6 +226,22 @@ impl Row {
                 if channel == own =>
             {
                 Action::Ask { channel: said_in, reply_to: Some(first), content, buttons, menu }
+            }
+            (Action::Upload { channel, reply_to, content, name, text }, None) if channel == own => {
+                let reply_to = reply_to.filter(|asked| *asked != first);
+                Action::Upload { channel, reply_to, content, name, text }
+            }
+            (Action::Upload { channel, reply_to, content, name, text }, Some(said_in))
+                if channel == own =>
+            {
+                let reply_to = reply_to.or(Some(first));
+                Action::Upload { channel: said_in, reply_to, content, name, text }
+            }
+            (Action::Status { channel, content }, Some(said_in)) if channel == own => {
+                Action::Status { channel: said_in, content }
+            }
+            (Action::Delete { channel, of }, Some(said_in)) if channel == own => {
+                Action::Delete { channel: said_in, of }
             }
             (Action::Edit { channel, about, line }, Some(said_in)) if channel == own => {
                 Action::Edit { channel: said_in, about, line }

@@ -217,6 +217,9 @@ fn time_of(action: &Action) -> Duration {
         | Action::Thread { .. }
         | Action::Post { .. }
         | Action::Ask { .. }
+        | Action::Upload { .. }
+        | Action::Status { .. }
+        | Action::Delete { .. }
         | Action::Edit { .. } => Duration::MAX,
     }
 }
@@ -231,6 +234,9 @@ fn held_back_alone(discord: &Discord, action: &Action) -> Option<Duration> {
         | Action::Thread { .. }
         | Action::Post { .. }
         | Action::Ask { .. }
+        | Action::Upload { .. }
+        | Action::Status { .. }
+        | Action::Delete { .. }
         | Action::Edit { .. } => None,
     }
 }
@@ -255,6 +261,35 @@ impl From<DiscordError> for Trouble {
     }
 }
 
+/// The message that a row is to become, if it is to become one.
+fn post_of(row: &Row) -> Option<(ChannelId, Post<'_>)> {
+    let (reply_to, menu, file, silent) = (None, None, None, false);
+    let (content, buttons) = ("", &[][..]);
+    let none = Post { reply_to, content, buttons, menu, file, silent, nonce: nonce(&row.name) };
+    match &row.action {
+        Action::Post { channel, reply_to, content, buttons } => {
+            Some((*channel, Post { reply_to: *reply_to, content, buttons, ..none }))
+        }
+        Action::Ask { channel, reply_to, content, buttons, menu } => {
+            let (reply_to, menu) = (*reply_to, menu.as_ref());
+            Some((*channel, Post { reply_to, content, buttons, menu, ..none }))
+        }
+        Action::Upload { channel, reply_to, content, name, text } => {
+            let (reply_to, file) = (*reply_to, Some((&**name, &**text)));
+            Some((*channel, Post { reply_to, content, file, ..none }))
+        }
+        Action::Status { channel, content } => {
+            Some((*channel, Post { content, silent: true, ..none }))
+        }
+        Action::React { .. }
+        | Action::Unreact { .. }
+        | Action::Thread { .. }
+        | Action::Delete { .. }
+        | Action::Rename { .. }
+        | Action::Edit { .. } => None,
+    }
+}
+
 /// Does one row. Returns the message that a post became.
 async fn carry_out(
     store: &Store,
@@ -262,6 +297,9 @@ async fn carry_out(
     thread: ThreadId,
     row: &Row,
 ) -> Result<Option<MessageId>, Trouble> {
+    if let Some((channel, post)) = post_of(row) {
+        return Ok(Some(discord.post(channel, post).await?));
+    }
     match &row.action {
         Action::React { channel, message, emoji } => {
             discord.react(*channel, *message, *emoji).await?;
@@ -272,15 +310,15 @@ async fn carry_out(
         Action::Thread { channel, message, name } => {
             discord.start_thread(*channel, *message, name).await?;
         }
-        Action::Post { channel, reply_to, content, buttons } => {
-            let (reply_to, menu) = (*reply_to, None);
-            let post = Post { reply_to, content, buttons, menu, nonce: nonce(&row.name) };
-            return Ok(Some(discord.post(*channel, post).await?));
-        }
-        Action::Ask { channel, reply_to, content, buttons, menu } => {
-            let (menu, nonce) = (menu.as_ref(), nonce(&row.name));
-            let post = Post { reply_to: *reply_to, content, buttons, menu, nonce };
-            return Ok(Some(discord.post(*channel, post).await?));
+        // They were made above.
+        Action::Post { .. }
+        | Action::Ask { .. }
+        | Action::Upload { .. }
+        | Action::Status { .. } => {}
+        Action::Delete { channel, of } => {
+            if let Some(message) = store.became(of).await.map_err(Trouble::Store)? {
+                discord.delete(*channel, message).await?;
+            }
         }
         Action::Edit { channel, about, line } => {
             for (message, said) in
@@ -358,6 +396,9 @@ async fn settle(
                 | Action::Unreact { .. }
                 | Action::Post { .. }
                 | Action::Ask { .. }
+                | Action::Upload { .. }
+                | Action::Status { .. }
+                | Action::Delete { .. }
                 | Action::Edit { .. }
                 | Action::Rename { .. } => return store.sent(name, None, now_ms()).await,
             };

@@ -188,7 +188,7 @@ async fn leaves(
 
 fn place_of(released: &Released) -> render::Place {
     let Request { run, generation, thread, .. } = released.request.clone();
-    render::Place { run, generation, thread, asked: None }
+    render::Place { run, generation, thread, asked: None, spent: 0 }
 }
 
 /// Where a run is, or is put now; `None`: nowhere yet.

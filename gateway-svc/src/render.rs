@@ -3,6 +3,8 @@
 //! Pure: from a message and its verdict, and from a run and its outcome, to outbox rows. It does
 //! not know whether they were sent.
 
+mod answer;
+
 use schemas::carried::{About, Remark};
 use schemas::identity::Twin;
 use schemas::ids::{
@@ -10,11 +12,13 @@ use schemas::ids::{
 };
 use schemas::record::{Denial, Outcome};
 
+pub(crate) use answer::{Told, duration, model, spent};
+
 use crate::commands::{Left, Order, Press};
 use crate::intake::Heard;
 use crate::names::{thread_name, titled};
 use crate::outbox::{Action, Button, Mark, Row};
-use crate::pages::{PAGE_MAX, pages};
+use crate::pages::PAGE_MAX;
 use crate::placement::Awaited;
 
 /// The most characters of a notice that are shown: whoever wrote it, it fits a message.
@@ -34,6 +38,8 @@ pub(crate) struct Place {
     pub(crate) thread: ThreadId,
     /// The message that asked, and where it was written; a run of a schedule has none.
     pub(crate) asked: Option<(ChannelId, MessageId)>,
+    /// What its session had cost before, in millionths of a US dollar; known when a record is folded.
+    pub(crate) spent: i64,
 }
 
 /// What is owed when a message was accepted: 👀, and a thread if it begins one.
@@ -61,27 +67,41 @@ pub(crate) fn told(heard: &Heard, part: &str, line: &str) -> Vec<Row> {
     vec![Row::of_message(heard.id, part, post)]
 }
 
-/// What is owed when a run has its outcome: the answer or the reason, then the mark.
-///
-/// `answer` is the text of an answer, wherever the record keeps it.
-pub(crate) fn ended(place: &Place, outcome: &Outcome, answer: &str) -> Vec<Row> {
-    let (title, text) = titled(answer);
-    let (mark, part, text) = match outcome {
+/// What is owed when a run has its outcome: the answer or the reason with what it took, then the mark.
+pub(crate) fn ended(place: &Place, outcome: &Outcome, told: &Told<'_>) -> Vec<Row> {
+    let channel = place.thread.into();
+    let (title, text) = titled(told.answer);
+    let mut rows = match outcome {
         Outcome::Answered { denied, .. } => {
             let said = if text.trim().is_empty() { "*claude ended without a word.*" } else { text };
-            (Mark::Answered, "answer", format!("{said}{}", denials(denied)))
+            let posts =
+                answer::posts(channel, said, &small_print(denied, told, place), told.pages_max);
+            finished(place, Mark::Answered, "answer", posts)
         }
         Outcome::Failed { why, denied } => {
-            (Mark::Failed, "failed", format!("⚠️ {why}{}", denials(denied)))
+            let (said, print) = (format!("⚠️ {why}"), small_print(denied, told, place));
+            let posts = answer::posts(channel, &said, &print, told.pages_max);
+            finished(place, Mark::Failed, "failed", posts)
         }
-        Outcome::Stopped { by } => (Mark::Stopped, "stopped", format!("⏹️ Stopped by {by}.")),
+        Outcome::Stopped { by } => {
+            finished(place, Mark::Stopped, "stopped", lines(place, &format!("⏹️ Stopped by {by}.")))
+        }
     };
-    let mut rows = finished(place, mark, part, &text);
     rows.extend(title.map(|name| {
         // Once a thread, whichever of its answers names it first.
         Row::of_thread(place.thread, "name", Action::Rename { channel: place.thread.into(), name })
     }));
     rows
+}
+
+/// What stands under an answer.
+fn small_print(denied: &[Denial], told: &Told<'_>, place: &Place) -> Vec<String> {
+    denials(denied).into_iter().chain(told.footer(place.spent)).collect()
+}
+
+/// A text of ours as posts.
+fn lines(place: &Place, text: &str) -> Vec<Action> {
+    answer::posts(place.thread.into(), text, &[], usize::MAX)
 }
 
 /// What is owed when a person ended a run, whoever holds it: a line that says what may be left of
@@ -96,22 +116,20 @@ pub(crate) fn ended_by(place: &Place, by: &str, left: &Left) -> Vec<Row> {
             format!(" claude may still be at work on **{runner}** until its runner is back.")
         }
     };
-    finished(place, Mark::Stopped, "stopped", &format!("⏹️ Ended by {by}.{left}"))
+    finished(place, Mark::Stopped, "stopped", lines(place, &format!("⏹️ Ended by {by}.{left}")))
 }
 
-/// The text, with what may be decided about it, then the mark.
-fn finished(place: &Place, mark: Mark, part: &str, text: &str) -> Vec<Row> {
+/// The posts, with what may be decided about them, then the mark.
+fn finished(place: &Place, mark: Mark, part: &str, posts: Vec<Action>) -> Vec<Row> {
     let row = |part: &str, action| Row::of(&place.run, place.generation, part, action);
-    let mut rows: Vec<Row> = pages(text)
-        .into_iter()
-        .enumerate()
-        .map(|(n, content)| {
-            let channel = place.thread.into();
-            let reply_to = place.asked.filter(|_| n == 0).map(|(_, message)| message);
-            let post = Action::Post { channel, reply_to, content, buttons: Vec::new() };
-            row(&format!("{part}/{}", n + 1), post)
-        })
-        .collect();
+    let numbered = posts.into_iter().enumerate();
+    let mut rows: Vec<Row> =
+        numbered.map(|(n, post)| row(&format!("{part}/{}", n + 1), post)).collect();
+    if let Some(Row { action, .. }) = rows.first_mut()
+        && let Action::Post { reply_to, .. } | Action::Upload { reply_to, .. } = action
+    {
+        *reply_to = place.asked.map(|(_, message)| message);
+    }
     if mark != Mark::Answered
         && let Some(Row { action: Action::Post { buttons, .. }, .. }) = rows.last_mut()
     {
@@ -280,17 +298,14 @@ fn button(place: &Place, order: Order, label: &str) -> Button {
 }
 
 /// The small print that names what was refused.
-fn denials(denied: &[Denial]) -> String {
-    denied.iter().fold(String::new(), |mut text, denial| {
+fn denials(denied: &[Denial]) -> Vec<String> {
+    let line = |denial: &Denial| {
         let object: String = denial.object.chars().take(OBJECT_MAX).collect();
         let cut = if denial.object.chars().count() <= OBJECT_MAX { "" } else { "…" };
         let what = format!("{}({object}{cut})", denial.tool).replace('`', "'");
-        text.push_str(if text.is_empty() { "\n\n" } else { "\n" });
-        text.push_str("-# 🚫 not allowed here: `");
-        text.push_str(&what);
-        text.push('`');
-        text
-    })
+        format!("-# 🚫 not allowed here: `{what}`")
+    };
+    denied.iter().map(line).collect()
 }
 
 /// Text without control characters, mention markup and runs of space.
@@ -324,6 +339,7 @@ mod tests {
             generation: Generation(2),
             thread: "7".parse().unwrap(),
             asked: Some(("5".parse().unwrap(), "7".parse().unwrap())),
+            spent: 0,
         }
     }
 
@@ -336,7 +352,7 @@ mod tests {
         let answer = "word ".repeat(600);
         let outcome =
             Outcome::Answered { answer: Text::Inline(answer.clone()), denied: Vec::new() };
-        let rows = ended(&place(), &outcome, &answer);
+        let rows = ended(&place(), &outcome, &Told::of(&answer));
         assert_eq!(names(&rows), ["m7/2/answer/1", "m7/2/answer/2", "m7/2/mark", "m7/2/unseen"]);
     }
 
@@ -361,9 +377,9 @@ mod tests {
     fn a_refused_tool_is_named_in_the_answer() {
         let denied = vec![Denial { tool: "Bash".into(), object: "rm `x`".into() }];
         let outcome = Outcome::Answered { answer: Text::Inline("done".into()), denied };
-        let rows = ended(&place(), &outcome, "done");
+        let rows = ended(&place(), &outcome, &Told::of("done"));
         let Action::Post { content, .. } = &rows[0].action else { panic!("{rows:?}") };
-        assert_eq!(content, "done\n\n-# 🚫 not allowed here: `Bash(rm 'x')`");
+        assert_eq!(content, "done\n-# 🚫 not allowed here: `Bash(rm 'x')`");
     }
 
     #[test]

@@ -39,7 +39,7 @@ async fn look(store: &Store, now_ms: i64) -> Result<(u64, usize), StoreError> {
     let days = KEEP.as_secs() / 86_400;
     let why = format!("Nobody answered this within {days} days; it was given up.");
     let outcome = Outcome::Failed { why, denied: Vec::new() };
-    let rows = |place: &render::Place| render::ended(place, &outcome, "");
+    let rows = |place: &render::Place| render::ended(place, &outcome, &render::Told::of(""));
     let expired = store.expire(before_ms, rows, now_ms).await?;
     crash::point("retention.expired");
     let gone = store.forget(before_ms).await?;

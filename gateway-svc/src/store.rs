@@ -18,6 +18,7 @@ mod outbox;
 mod places;
 mod retention;
 mod runs;
+mod status;
 mod threads;
 mod twin;
 mod waiting;
@@ -39,6 +40,9 @@ pub(crate) use open::{StoreUrl, StoreUrlError, patiently};
 pub(crate) use orders::{About, By, Ordered, Stopping};
 pub(crate) use outbox::{Due, Lease, Troubled};
 pub(crate) use runs::{Folded, NewRun, Released};
+#[cfg(test)]
+pub(crate) use status::Shown;
+pub(crate) use status::Watched;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Error)]

@@ -34,6 +34,7 @@ use crate::host::Host;
 use crate::identity::{self, Name, NotOurs};
 use crate::intent::Intents;
 use crate::live::Live;
+use crate::redact::Redactor;
 use crate::sessions::Sessions;
 use crate::spool::{self, Watcher};
 use crate::state::StateDir;
@@ -106,7 +107,8 @@ async fn begin(
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let tmux = Tmux::new(tmux_socket(state.id), program, for_tmux(&env));
     let link = nats::connect_patiently(&config.nats, "holdfast-runner", readiness).await?;
-    let bus = Bus::attach(link.clone(), &config).await?;
+    let redactor = Redactor::new(&env, &config.claude.env);
+    let bus = Bus::attach(link.clone(), &config).await?.redacting(redactor);
     let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
     anyhow::ensure!(
         state.knows_bus(&is)?,

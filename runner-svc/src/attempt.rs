@@ -19,6 +19,7 @@ mod follow;
 mod lease;
 mod place;
 mod refused;
+mod telling;
 mod unbegun;
 
 use std::sync::Arc;
@@ -544,7 +545,7 @@ impl Work {
 
     /// The state as a record can hold it: a long answer goes to FILES first.
     async fn stored(&self, state: &State) -> Result<State> {
-        let mut state = state.clone();
+        let mut state = self.host.bus.redactor().state(state);
         if let State::Ended { outcome: Outcome::Answered { answer, .. }, .. } = &mut state
             && let Text::Inline(text) = answer
             && INLINE_MAX < text.len()

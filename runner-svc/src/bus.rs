@@ -11,6 +11,7 @@ use files::Opened;
 pub(crate) use files::{Fetched, digest_of};
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::header::{self, HeaderMap};
@@ -22,6 +23,7 @@ use futures_util::StreamExt;
 use platform::nats::{Link, REQUEST_TIMEOUT, differences, trace_of};
 use schemas::WireError;
 use schemas::control::Controls;
+use schemas::live::Live;
 use schemas::presence::Presence;
 use schemas::record::Record;
 use schemas::request::Request;
@@ -30,10 +32,14 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::redact::Redactor;
 
 /// How often a record is written over an older one that turns up in its place. Only a store that was
 /// put back has one, and only its owner writes there.
 const OVER_MAX: usize = 4;
+
+/// How long what may be lost waits for its turn.
+const LIVE_WAIT: Duration = Duration::from_millis(100);
 
 /// Why NATS did not do what it was asked.
 #[derive(Debug, Error)]
@@ -79,6 +85,8 @@ pub(crate) struct Bus {
     specs: Vec<ConsumerSpec>,
     /// The files of projects that were opened before.
     files: Opened,
+    /// What no secret gets past on its way out.
+    redactor: Arc<Redactor>,
 }
 
 /// One delivery of work. Dropping it without [`Delivery::done`] lets it come again.
@@ -150,9 +158,21 @@ impl Bus {
             work,
             specs,
             files: Opened::default(),
+            redactor: Arc::default(),
             context,
             connects,
         })
+    }
+
+    /// The same, which keeps what this one knows from being told.
+    pub(crate) fn redacting(self, redactor: Redactor) -> Self {
+        Self { redactor: Arc::new(redactor), ..self }
+    }
+
+    /// What no secret gets past. Records are held against it here; what is cut before, or put into
+    /// FILES, has to be before.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// What is not as the protocol needs it, a line each.
@@ -237,6 +257,7 @@ impl Bus {
     ///
     /// Nobody knows yet whether it was written: the same call again will tell.
     pub(crate) async fn cas(&self, key: &RunKey, record: &Record, revision: u64) -> Result<Cas> {
+        let record = &self.redactor.record(record);
         let (mut over, mut tries) = (revision, 0);
         loop {
             let error = match self.put(key, record, over).await {
@@ -262,6 +283,7 @@ impl Bus {
     ///
     /// Nobody knows yet whether it was written, now or later.
     pub(crate) async fn renew(&self, key: &RunKey, record: &Record, over: u64) -> Result<Renewed> {
+        let record = &self.redactor.record(record);
         let error = match self.put(key, record, over).await {
             Ok(revision) => return Ok(Renewed::Now(revision)),
             Err(error) => error,
@@ -308,6 +330,17 @@ impl Bus {
         let subject = bucket_subject(streams::CONTROL, key);
         let subscribed = self.context.client().subscribe(subject).await;
         subscribed.map(Hints).map_err(request("listening for controls"))
+    }
+
+    /// Tells what claude does this second. Nobody may hear it.
+    pub(crate) async fn tell_live(&self, key: &RunKey, live: &Live) {
+        let client = self.context.client();
+        let told = schemas::to_json(&self.redactor.live(live)).into();
+        let said = client.publish(streams::live_subject(key), told);
+        // It waits only while NATS is away and much is to be said when it is back.
+        if !matches!(tokio::time::timeout(LIVE_WAIT, said).await, Ok(Ok(()))) {
+            tracing::debug!("nobody hears what claude does");
+        }
     }
 
     /// Says that the runner is there.

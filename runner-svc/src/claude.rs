@@ -8,13 +8,16 @@
 //!
 //! It is pure: no clock, no file, no process. It never fails and never panics, whatever the bytes.
 
+mod activity;
 mod parse;
 mod progress;
 pub(crate) mod told;
 pub(crate) mod wanted;
 
+pub(crate) use activity::Activity;
 pub(crate) use progress::{LineState, Progress};
 
+use schemas::live::{Point, PointState};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -46,6 +49,8 @@ pub(crate) enum Event {
         within: Option<String>,
         /// Its id, which the transcript has too.
         uuid: Option<Uuid>,
+        /// How many tokens the model read and wrote for it.
+        tokens: Option<u64>,
     },
     /// What tools gave back.
     ToolResults(Vec<ToolResult>),
@@ -141,9 +146,31 @@ pub(crate) enum Block {
         name: String,
         /// What it is called with, in a line: the command, the file, the pattern.
         object: String,
+        /// What it does to claude's own list of what is to be done, if that is what it is for.
+        list: Option<ListChange>,
     },
     /// Something else.
     Other,
+}
+
+/// A change of claude's own list of what is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ListChange {
+    /// This is all of it.
+    All(Vec<Point>),
+    /// One more, with this text.
+    Add(String),
+    /// One changes.
+    Set {
+        /// Which.
+        id: String,
+        /// Its new text.
+        text: Option<String>,
+        /// Its new state.
+        state: Option<PointState>,
+    },
+    /// One goes.
+    Drop(String),
 }
 
 /// What a tool gave back.
@@ -226,6 +253,8 @@ pub(crate) struct TurnResult {
     pub(crate) api_error_status: Option<u64>,
     /// The lines that it answers.
     pub(crate) user_uuids: Vec<Uuid>,
+    /// The model, as the turn's first line called it.
+    pub(crate) model: Option<String>,
 }
 
 impl TurnResult {
@@ -258,6 +287,14 @@ pub(crate) struct Usage {
     pub(crate) cache_creation: u64,
     /// Read from the cache.
     pub(crate) cache_read: u64,
+}
+
+impl Usage {
+    /// All of them.
+    fn all(self) -> u64 {
+        let Self { input, output, cache_creation, cache_read } = self;
+        [input, output, cache_creation, cache_read].into_iter().fold(0, u64::saturating_add)
+    }
 }
 
 /// A call that was not allowed.

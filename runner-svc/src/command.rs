@@ -124,17 +124,19 @@ fn argv(settings: &Settings, session: Session) -> Vec<OsString> {
 
 /// The part of the runner's environment that claude may have.
 pub(crate) fn passed(runner_env: &BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {
-    let is_passed = |name: &OsStr| {
-        name.to_str().is_some_and(|name| {
-            let begins = |prefix: &&str| name.starts_with(*prefix);
-            PASSED.contains(&name) || PASSED_PREFIXES.iter().any(begins)
-        })
-    };
     runner_env
         .iter()
         .filter(|(name, _)| is_passed(name) && !is_banned(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
+}
+
+/// Whether a variable is on the list of what claude gets.
+pub(crate) fn is_passed(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| {
+        let begins = |prefix: &&str| name.starts_with(*prefix);
+        PASSED.contains(&name) || PASSED_PREFIXES.iter().any(begins)
+    })
 }
 
 fn environment(

@@ -23,6 +23,7 @@ mod identity;
 mod intent;
 mod keeper;
 mod live;
+mod redact;
 mod sessions;
 mod spool;
 mod state;

@@ -15,6 +15,8 @@ use crate::spool::Ending;
 
 /// The most characters of an error that a person is shown.
 const WHY_MAX: usize = 1500;
+/// The most characters of what a tool was to be used on: a line of a screen.
+const OBJECT_MAX: usize = 200;
 /// The most characters of claude's standard error that a person is shown: its end.
 const STDERR_MAX: usize = 600;
 
@@ -24,7 +26,10 @@ pub(crate) fn of_result(result: &TurnResult) -> State {
         .denials
         .iter()
         .take(DENIALS_MAX)
-        .map(|denial| Denial { tool: denial.tool_name.clone(), object: denial.object.clone() })
+        .map(|denial| Denial {
+            tool: head(&denial.tool_name, OBJECT_MAX),
+            object: head(&denial.object, OBJECT_MAX),
+        })
         .collect();
     let outcome = if result.is_error {
         Outcome::Failed { why: why(result), denied }
@@ -49,6 +54,7 @@ fn usage(result: &TurnResult) -> Usage {
         turns: u32::try_from(result.turns).unwrap_or(u32::MAX),
         input_tokens: result.usage.input,
         output_tokens: result.usage.output,
+        model: result.model.clone(),
     }
 }
 

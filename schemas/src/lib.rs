@@ -11,6 +11,7 @@ pub mod carried;
 pub mod control;
 pub mod identity;
 pub mod ids;
+pub mod live;
 pub mod permissions;
 pub mod presence;
 pub mod record;
@@ -30,6 +31,7 @@ pub fn json_schemas() -> Vec<(&'static str, serde_json::Value)> {
         ("request", schemars::schema_for!(request::Request).into()),
         ("record", schemars::schema_for!(record::Record).into()),
         ("control", schemars::schema_for!(control::Controls).into()),
+        ("live", schemars::schema_for!(live::Live).into()),
         ("presence", schemars::schema_for!(presence::Presence).into()),
         ("identity", schemars::schema_for!(identity::Identity).into()),
         ("twin", schemars::schema_for!(identity::Twin).into()),

@@ -56,6 +56,7 @@ pub fn gateway(projects: &[ProjectName]) -> Permissions {
     may.consumes(&streams::feed_consumer(), "is fed with records");
     may.says(api("DIRECT.GET", CONTROL, "$KV.CONTROL.>"), "reads the controls it is to replace");
     may.says(bucket_subject(CONTROL, &">"), "writes controls");
+    may.hears(streams::ALL_LIVE, "hears what claude does this second");
     let presence = bucket_stream(RUNNERS);
     may.watches(&presence, "watches presence, by a consumer that goes with the connection");
     may.says(
@@ -88,6 +89,7 @@ pub fn runner(runner: &RunnerId, projects: &[ProjectName]) -> Permissions {
         let controls = bucket_subject(CONTROL, &format_args!("{project}.*.*"));
         may.says(get(CONTROL, &controls), "reads what people decided about its runs");
         may.hears(controls, "is hinted at once that somebody decided");
+        may.says(format!("live.{project}.*.*"), "tells what claude does this second");
         may.consumes(&streams::project_consumer(project), "asks for work that any runner may do");
         may.reads_files(project);
         may.says(
@@ -210,6 +212,7 @@ mod tests {
             "$KV.RUNS.runner.build-2",
             "$KV.RUNNERS.build-2",
             "$O.FILES_api.C.x",
+            "live.api.7.m7",
         ] {
             assert!(may.may_say(subject), "{subject}");
         }
@@ -227,6 +230,7 @@ mod tests {
             "$KV.RUNNERS.build-1",
             "$KV.CONTROL.api.7.m7",
             "$O.FILES_web.C.x",
+            "live.web.7.m7",
             "$JS.API.DIRECT.GET.WORK",
             "$JS.API.DIRECT.GET.KV_RUNS",
             "$JS.API.DIRECT.GET.KV_RUNS.$KV.RUNS.web.7.m7",

@@ -185,6 +185,9 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
+    /// The model, as claude calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 impl Record {
@@ -214,6 +217,14 @@ impl Record {
                 State::Running => Phase::Running,
                 State::Ended { .. } => Phase::Ended,
             },
+        }
+    }
+
+    /// What the run took, if it has ended and claude said so.
+    pub fn usage(&self) -> Option<&Usage> {
+        match &self.state {
+            State::Ended { usage, .. } => usage.as_ref(),
+            State::Claimed | State::Running => None,
         }
     }
 

@@ -256,6 +256,32 @@ impl fmt::Display for RunKey {
     }
 }
 
+/// What the subject of everything that is told live begins with. It is core NATS: nothing keeps it.
+const LIVE: &str = "live.";
+/// Everything that is told live.
+pub const ALL_LIVE: &str = "live.>";
+
+/// The subject on which it is told what claude does in a run ([`crate::live::Live`]).
+pub fn live_subject(key: &RunKey) -> String {
+    format!("{LIVE}{key}")
+}
+
+/// The run that a subject of [`live_subject`] is about.
+///
+/// # Errors
+///
+/// [`SubjectError`]: it is none.
+pub fn parse_live(subject: &str) -> Result<RunKey, SubjectError> {
+    let key = subject.strip_prefix(LIVE);
+    key.ok_or_else(|| SubjectError::Shape(subject.to_owned()))?.parse()
+}
+
+/// How often a runner tells at most what claude does in a run, and how often it does so although nothing
+/// changed: well within what [`LIVE_SILENCE`] allows.
+pub const LIVE_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// When a person is told that nothing was heard of a run: four such words were lost.
+pub const LIVE_SILENCE: Duration = Duration::from_secs(45);
+
 /// The key in [`RUNS`] of the one that has a runner's name ([`crate::identity::Identity`]). It has
 /// fewer tokens than a run's, so that neither is ever taken for the other.
 pub fn identity_key(runner: &RunnerId) -> String {
@@ -342,6 +368,12 @@ mod tests {
         let text = "api.42.m7";
         assert_eq!(text.parse::<RunKey>().unwrap().to_string(), text);
         assert!("api.42".parse::<RunKey>().is_err());
+        let live = live_subject(&text.parse().unwrap());
+        assert_eq!(
+            (live.as_str(), parse_live(&live).unwrap().to_string().as_str()),
+            ("live.api.42.m7", text)
+        );
+        assert!(parse_live(text).is_err() && parse_live("live.api.42").is_err());
         let runner = "host-1".parse().unwrap();
         for key in [identity_key(&runner), twin_key(&runner)] {
             assert!(key.parse::<RunKey>().is_err(), "{key}");

@@ -4,6 +4,7 @@
 
 use schemas::control::Controls;
 use schemas::identity::{Identity, Twin};
+use schemas::live::Live;
 use schemas::presence::Presence;
 use schemas::record::Record;
 use schemas::request::Request;
@@ -30,6 +31,7 @@ fn every_golden_file_is_read_and_written_as_it_stands() {
             "request" => holds::<Request>(&name),
             "record" => holds::<Record>(&name),
             "presence" => holds::<Presence>(&name),
+            "live" => holds::<Live>(&name),
             "identity" => holds::<Identity>(&name),
             "twin" => holds::<Twin>(&name),
             "control" => holds::<Controls>(&name),

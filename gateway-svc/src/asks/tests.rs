@@ -20,7 +20,7 @@ fn key(part: usize) -> Key {
 
 fn place() -> Place {
     let (run, thread) = ("m7".parse().unwrap(), "7".parse().unwrap());
-    Place { run, generation: Generation(2), thread, asked: None }
+    Place { run, generation: Generation(2), thread, asked: None, spent: 0 }
 }
 
 fn option(label: &str) -> Option_ {
@@ -208,6 +208,9 @@ proptest! {
                 | Action::Unreact { .. }
                 | Action::Thread { .. }
                 | Action::Rename { .. }
+                | Action::Upload { .. }
+                | Action::Status { .. }
+                | Action::Delete { .. }
                 | Action::Edit { .. }) => panic!("{other:?}"),
             };
             prop_assert!((1..=PAGE_MAX).contains(&units(content)) && !content.trim().is_empty());

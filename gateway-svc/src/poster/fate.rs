@@ -66,8 +66,13 @@ impl Fate {
             Action::React { .. }
             | Action::Unreact { .. }
             | Action::Edit { .. }
+            | Action::Status { .. }
+            | Action::Delete { .. }
             | Action::Rename { .. } => true,
-            Action::Thread { .. } | Action::Post { .. } | Action::Ask { .. } => false,
+            Action::Thread { .. }
+            | Action::Post { .. }
+            | Action::Ask { .. }
+            | Action::Upload { .. } => false,
         };
         let is_thread = matches!(action, Action::Thread { .. });
         match (status, code) {
@@ -75,6 +80,9 @@ impl Fate {
                 // The post was made, and somebody deleted it; a mark went with its message.
                 Action::Post { .. }
                 | Action::Ask { .. }
+                | Action::Upload { .. }
+                | Action::Status { .. }
+                | Action::Delete { .. }
                 | Action::Unreact { .. }
                 | Action::Edit { .. } => Self::Done,
                 Action::React { .. } | Action::Thread { .. } | Action::Rename { .. } => Self::Never,
@@ -120,9 +128,14 @@ pub(super) fn plainer(row: &Row) -> Option<Row> {
         Action::Ask { channel, content, .. } => {
             (channel, with_line(content, "The buttons cannot be shown. `!stop` ends it."))
         }
+        Action::Upload { channel, content, .. } => {
+            (channel, with_line(content, "Discord did not take the file."))
+        }
         Action::React { .. }
         | Action::Unreact { .. }
         | Action::Thread { .. }
+        | Action::Status { .. }
+        | Action::Delete { .. }
         | Action::Rename { .. }
         | Action::Edit { .. } => return None,
     };
@@ -192,6 +205,11 @@ mod tests {
             assert_eq!(fate(&mark(), 403, code), Fate::Never, "{code}");
         }
         assert_eq!(fate(&mark(), 403, 50_001), Fate::Parked, "what is behind it waits as well");
+        let channel = "5".parse().unwrap();
+        let status = Action::Status { channel, content: "hm".into() };
+        assert_eq!(fate(&status, 403, 50_013), Fate::Never, "an answer is behind it");
+        let gone = Action::Delete { channel, of: "m7/1/status/5".into() };
+        assert_eq!(fate(&gone, 404, 10_008), Fate::Done, "somebody was faster");
     }
 
     #[test]

@@ -26,10 +26,17 @@ pub(super) async fn found(
     due: &Due,
     forgotten_ms: i64,
 ) -> Result<Option<MessageId>, Trouble> {
-    let (Action::Post { channel, content, .. } | Action::Ask { channel, content, .. }) =
-        &due.row.action
-    else {
-        return Ok(None);
+    let (channel, content) = match &due.row.action {
+        Action::Post { channel, content, .. }
+        | Action::Ask { channel, content, .. }
+        | Action::Upload { channel, content, .. }
+        | Action::Status { channel, content } => (channel, content),
+        Action::React { .. }
+        | Action::Unreact { .. }
+        | Action::Thread { .. }
+        | Action::Delete { .. }
+        | Action::Rename { .. }
+        | Action::Edit { .. } => return Ok(None),
     };
     if forgotten_ms < due.first_ms {
         return Ok(None);

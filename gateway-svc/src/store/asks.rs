@@ -431,7 +431,7 @@ fn wanted(row: &AnyRow) -> Result<Wanted> {
 
 fn place_of(key: &Key, thread: ThreadId) -> Place {
     let generation: Generation = key.generation;
-    Place { run: key.run.clone(), generation, thread, asked: None }
+    Place { run: key.run.clone(), generation, thread, asked: None, spent: 0 }
 }
 
 fn part_number(part: usize) -> i64 {

@@ -74,8 +74,13 @@ impl Store {
             let decision = Decision::Deny { words: words.take() };
             let line = format!("Denied by {}, who wrote something else.", render::plain(&by.name));
             let decided = Decided { decision: decision.clone(), line, grant: None };
-            let place =
-                Place { run: key.run.clone(), generation: key.generation, thread, asked: None };
+            let place = Place {
+                run: key.run.clone(),
+                generation: key.generation,
+                thread,
+                asked: None,
+                spent: 0,
+            };
             let parts = close_parts(&mut tx, &place, key, wanted, &decided.line).await?;
             let Some(part) = parts.first().map(|(part, _)| *part) else { continue };
             let key = asks::Key { part, ..key.clone() };
@@ -89,6 +94,7 @@ impl Store {
             generation: row.try_get::<i64, _>("generation")?.to_string().parse()?,
             thread,
             asked: asked(&row)?,
+            spent: 0,
         };
         rows.push(asks::offer_over(&place, &format!("{} sent it.", render::plain(&by.name))));
         rows.extend(asks::merged(&place));
@@ -122,7 +128,7 @@ pub(super) async fn offers_over(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> R
     for row in &rows {
         let run = row.try_get::<String, _>("run")?.parse()?;
         let generation = row.try_get::<i64, _>("generation")?.to_string().parse()?;
-        let place = Place { run, generation, thread, asked: None };
+        let place = Place { run, generation, thread, asked: None, spent: 0 };
         over.push(asks::offer_over(&place, asks::IN_ITS_TURN));
     }
     insert_rows(tx, thread, &over, now_ms).await?;

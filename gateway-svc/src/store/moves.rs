@@ -241,6 +241,7 @@ fn found(row: &AnyRow, thread: ThreadId) -> Result<Found> {
         generation: row.try_get::<i64, _>("generation")?.to_string().parse()?,
         thread,
         asked: asked(row)?,
+        spent: 0,
     };
     let held = record.map(|record| (record.runner, record.state_id));
     Ok(Found { place, put: read_place(row)?, held })

@@ -376,6 +376,7 @@ async fn find(tx: &mut Tx, ordered: &Ordered) -> Result<Option<Found>> {
         generation: row.try_get::<i64, _>("generation")?.to_string().parse()?,
         thread,
         asked: super::runs::asked(&row)?,
+        spent: 0,
     };
     let outcome: Option<String> = row.try_get("outcome")?;
     let record: Option<String> = row.try_get("record")?;

@@ -137,6 +137,15 @@ impl Store {
         message.map(|message| id(message, MessageId::new)).transpose()
     }
 
+    /// The message that a row became, if it was done.
+    pub(crate) async fn became(&self, name: &str) -> Result<Option<MessageId>> {
+        let row = sqlx::query("SELECT message FROM outbox WHERE name = $1 AND message IS NOT NULL")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| id(row.try_get("message")?, MessageId::new)).transpose()
+    }
+
     /// Of these messages, those that no row became.
     pub(crate) async fn unowned(&self, messages: &[MessageId]) -> Result<Vec<MessageId>> {
         let mut unowned = Vec::new();
@@ -177,6 +186,9 @@ impl Store {
                 | Action::Unreact { .. }
                 | Action::Thread { .. }
                 | Action::Rename { .. }
+                | Action::Upload { .. }
+                | Action::Status { .. }
+                | Action::Delete { .. }
                 | Action::Edit { .. } => continue,
             };
             let menu = menu.iter().map(|menu| &menu.id);

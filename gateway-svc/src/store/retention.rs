@@ -78,6 +78,7 @@ impl Store {
                 generation: row.try_get::<i64, _>("generation")?.to_string().parse()?,
                 thread: id(row.try_get("thread")?, ThreadId::new)?,
                 asked: asked(row)?,
+                spent: 0,
             };
             let mut tx = self.begin_write().await?;
             sqlx::query("UPDATE threads SET changes = changes + 1 WHERE thread = $1")

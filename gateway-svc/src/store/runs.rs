@@ -165,8 +165,10 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         let row = sqlx::query(
-            "SELECT state, thread, generation, attempt, owner, phase, asked, asked_in, asked_by FROM runs
-              WHERE run = $1 AND thread = $2",
+            "SELECT r.state, r.thread, r.generation, r.attempt, r.owner, r.phase, r.asked, r.asked_in, r.asked_by,
+                    (SELECT MAX(s.spent) FROM runs s WHERE s.session = r.session
+                        AND s.spent IS NOT NULL) AS spent
+               FROM runs r WHERE r.run = $1 AND r.thread = $2",
         )
         .bind(key.run.as_str())
         .bind(number(key.thread.get()))
@@ -197,6 +199,7 @@ impl Store {
             generation: fact.generation,
             thread: key.thread,
             asked: asked(&row)?,
+            spent: row.try_get::<Option<i64>, _>("spent")?.unwrap_or_default(),
         };
         let asked = (known, row.try_get::<i64, _>("asked")?);
         let asked = asks::fold(&mut tx, &place, record, asked, now_ms).await?;
@@ -212,14 +215,15 @@ impl Store {
         Ok(if moved || 0 < new { Folded::Moved } else { Folded::Stale })
     }
 
-    /// Where people wait for a released run which a runner was seen to work on, and which waits for
-    /// nobody.
+    /// Where people wait for a released run which a runner was seen to work on, which waits for
+    /// nobody, and which has no status message.
     pub(crate) async fn busy_places(&self) -> Result<Vec<ChannelId>> {
         let rows = sqlx::query(
             "SELECT DISTINCT COALESCE(t.said_in, r.thread) AS place
                FROM runs r LEFT JOIN threads t ON t.thread = r.thread
               WHERE r.state = 'released' AND r.phase IS NOT NULL
-                AND NOT EXISTS (SELECT 1 FROM asks WHERE asks.run = r.run AND asks.state = 'open')",
+                AND NOT EXISTS (SELECT 1 FROM asks WHERE asks.run = r.run AND asks.state = 'open')
+                AND r.status IS NULL",
         )
         .fetch_all(&self.pool)
         .await?;
@@ -410,7 +414,7 @@ async fn store_fact(tx: &mut Tx, key: &RunKey, record: &Record, now_ms: i64) -> 
         .map_err(|source| StoreError::BadJson { what: "record", source })?;
     sqlx::query::<Any>(
         "UPDATE runs SET state = $2, ended_ms = $3, attempt = $4, owner = $5, phase = $6,
-                         record = $7, outcome = $8
+                         record = $7, outcome = $8, spent = COALESCE($9, spent)
           WHERE run = $1",
     )
     .bind(key.run.as_str())
@@ -421,6 +425,7 @@ async fn store_fact(tx: &mut Tx, key: &RunKey, record: &Record, now_ms: i64) -> 
     .bind(phase_name(fact.phase))
     .bind(text)
     .bind(record.outcome().map(outcome_name))
+    .bind(record.usage().map(render::spent))
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -10,6 +10,7 @@ mod late;
 mod places;
 mod postgres;
 mod starting;
+mod status;
 mod threads;
 mod together;
 
@@ -31,6 +32,7 @@ use self::late::*;
 use self::places::*;
 use self::postgres::Server;
 use self::starting::tables_of_a_newer_version_are_refused;
+use self::status::*;
 use self::threads::*;
 use self::together::*;
 
@@ -122,6 +124,10 @@ promises![
     a_stop_outlives_a_move,
     a_stranded_run_is_taken_away_once,
     another_runner_of_a_thread_is_told,
+    a_run_has_one_status_message_and_none_when_it_has_ended,
+    a_row_knows_the_message_that_it_became,
+    one_gateway_leads_until_its_time_is_over,
+    what_a_session_had_cost_is_known_to_its_next_run,
     what_a_dead_gateway_leased_is_given_back_once,
     who_asks_is_said_where_several_do_and_frozen_at_release,
     who_took_the_question_back_does_not_count,

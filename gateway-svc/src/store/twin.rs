@@ -42,7 +42,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
             if 0 < still.rows_affected() {
-                let place = Place { run, generation, thread, asked: asked(each)? };
+                let place = Place { run, generation, thread, asked: asked(each)?, spent: 0 };
                 insert_rows(&mut tx, thread, &[row(&place)], now_ms).await?;
             }
             tx.commit().await?;

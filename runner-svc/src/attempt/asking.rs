@@ -125,7 +125,7 @@ impl Follow<'_> {
                     continue;
                 }
                 tracing::info!(tool = asked.tool_name, "asks a person");
-                asks.push(asked.shown(now));
+                asks.push(self.work.host.bus.redactor().ask(asked).shown(now));
             }
         }
         for line in denied {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::ask::{controls, hints};
 use super::asking::Waiting;
 use super::ending::{GRACES, next_seq};
+use super::telling::Telling;
 use super::{Left, Result, Work, on_disk, trouble};
 use crate::bus::Hints;
 use crate::claude::told::{self, Told};
@@ -84,6 +85,7 @@ pub(super) struct Follow<'a> {
     changes: Subscription,
     journal: Journal,
     pub(super) progress: Progress,
+    telling: Telling,
     pub(super) next_seq: u32,
     renew_at: Instant,
     /// When the keeper must have been seen.
@@ -143,6 +145,7 @@ impl<'a> Follow<'a> {
             spool,
             changes,
             progress,
+            telling: Telling::default(),
             next_seq: next_seq(spool)?,
             journal: spool.journal(0),
             renew_at: Instant::now() + work.host.config.times.renew,
@@ -178,6 +181,7 @@ impl<'a> Follow<'a> {
             self.stop().await?;
             self.tell_decided()?;
             self.say_quiet().await?;
+            self.tell_live().await;
             self.wait().await?;
         }
     }
@@ -191,7 +195,11 @@ impl<'a> Follow<'a> {
         {
             return Some(stopping.why.clone().into_end());
         }
-        outcome.map(|result| Followed::Result(Box::new(result.clone())))
+        outcome.map(|result| {
+            let model = self.progress.init().map(|init| init.model.clone());
+            let result = self.work.host.bus.redactor().result(result);
+            Followed::Result(Box::new(TurnResult { model, ..result }))
+        })
     }
 
     /// Looks whether somebody asked for a stop, or the run takes too long, and sees to it.
@@ -288,7 +296,9 @@ impl<'a> Follow<'a> {
         while let Some(line) = self.journal.next_line().map_err(trouble)? {
             match line {
                 Line::Whole(bytes) => {
-                    self.progress.fold(&Event::parse(&bytes));
+                    let event = Event::parse(&bytes);
+                    self.telling.heard(&event);
+                    self.progress.fold(&event);
                 }
                 Line::TooLong { bytes } => {
                     tracing::warn!(bytes, "claude said a line that is too long");
@@ -345,12 +355,23 @@ impl<'a> Follow<'a> {
         Ok(())
     }
 
+    /// Tells whoever watches what claude does, if that is due.
+    async fn tell_live(&mut self) {
+        let asks = self.progress.unanswered().next().is_some();
+        let model = self.progress.init().map(|init| init.model.as_str());
+        let held = &self.work.held;
+        if let Some(live) = self.telling.due(&held.record, model, asks) {
+            self.work.host.bus.tell_live(&held.key(), &live).await;
+        }
+    }
+
     fn dead(&self, ending: Ending) -> Result<Dead> {
         let state = self.progress.line_state(self.work.held.prompt.uuid);
+        let redactor = self.work.host.bus.redactor();
         Ok(Dead {
             ending,
-            result: self.progress.passed_over().cloned(),
-            stderr: self.spool.stderr().map_err(trouble)?,
+            result: self.progress.passed_over().map(|result| redactor.result(result)),
+            stderr: redactor.text(&self.spool.stderr().map_err(trouble)?).into_owned(),
             spoke: self.progress.init().is_some() || self.progress.passed_over().is_some(),
             echoed: matches!(state, Some(LineState::Echoed | LineState::AnsweredBefore)),
         })

@@ -2,16 +2,20 @@
 //!
 //! Each function takes what it finds and leaves out what is missing or of another type. None fails.
 
+use schemas::live::{POINTS_MAX, Point, PointState};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Ask, Block, ControlResponse, Denial, Event, Init, Lifecycle, ToolResult, TurnKind, TurnResult,
-    Usage,
+    Ask, Block, ControlResponse, Denial, Event, Init, Lifecycle, ListChange, ToolResult, TurnKind,
+    TurnResult, Usage,
 };
 
 /// The longest text that is kept of what a tool was given or gave back: a line of a screen.
 const SUMMARY_CHARS: usize = 200;
+/// The longest text that is kept of what a tool is used on where it is still to be redacted: half a
+/// secret looks like none.
+const OBJECT_CHARS: usize = 4000;
 
 impl Event {
     /// Reads a line of the journal.
@@ -34,6 +38,7 @@ impl Event {
                 blocks: contents(value).map(block).collect(),
                 within: optional(value, "parent_tool_use_id"),
                 uuid: optional(value, "uuid").and_then(|uuid| uuid.parse().ok()),
+                tokens: value["message"].get("usage").map(|it| usage(it).all()),
             }),
             ("control_request", _) => request(value),
             ("control_cancel_request", _) => {
@@ -139,7 +144,7 @@ fn user(value: &Value) -> Option<Event> {
         .map(|part| ToolResult {
             id: text(part, "tool_use_id"),
             is_error: flag(part, "is_error"),
-            text: beginning(&flat(&part["content"])),
+            text: beginning(&flat(&part["content"]), SUMMARY_CHARS),
         })
         .collect();
     (!results.is_empty()).then_some(Event::ToolResults(results))
@@ -165,7 +170,8 @@ fn block(part: &Value) -> Block {
         "tool_use" => Block::ToolUse {
             id: text(part, "id"),
             name: text(part, "name"),
-            object: object(&part["input"]),
+            object: beginning(&whole_object(&part["input"]), OBJECT_CHARS),
+            list: list_change(&text(part, "name"), &part["input"]),
         },
         _ => Block::Other,
     }
@@ -177,7 +183,7 @@ const OBJECT_KEYS: [&str; 8] =
 
 /// What a tool is used on, in a line.
 pub(super) fn object(input: &Value) -> String {
-    beginning(&whole_object(input))
+    beginning(&whole_object(input), SUMMARY_CHARS)
 }
 
 /// What a tool is used on, however long that is.
@@ -196,8 +202,8 @@ pub(super) fn whole_object(input: &Value) -> String {
 }
 
 /// The first characters of a text.
-fn beginning(text: &str) -> String {
-    match text.char_indices().nth(SUMMARY_CHARS) {
+fn beginning(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -264,6 +270,47 @@ fn response(response: &Value) -> ControlResponse {
     }
 }
 
+fn usage(value: &Value) -> Usage {
+    Usage {
+        input: number(value, "input_tokens"),
+        output: number(value, "output_tokens"),
+        cache_creation: number(value, "cache_creation_input_tokens"),
+        cache_read: number(value, "cache_read_input_tokens"),
+    }
+}
+
+/// What a call does to claude's list: by its own task tools, or by the older one.
+fn list_change(tool: &str, input: &Value) -> Option<ListChange> {
+    match tool {
+        "TodoWrite" => {
+            let point = |it: &Value| Point {
+                text: text(it, "content"),
+                state: point_state(&text(it, "status")).unwrap_or(PointState::Open),
+            };
+            Some(ListChange::All(list(input, "todos").take(POINTS_MAX).map(point).collect()))
+        }
+        "TaskCreate" => Some(ListChange::Add(text(input, "subject"))),
+        "TaskUpdate" => {
+            let (id, status) = (text(input, "taskId"), text(input, "status"));
+            if status == "deleted" {
+                return Some(ListChange::Drop(id));
+            }
+            let (text, state) = (optional(input, "subject"), point_state(&status));
+            Some(ListChange::Set { id, text, state })
+        }
+        _ => None,
+    }
+}
+
+fn point_state(word: &str) -> Option<PointState> {
+    match word {
+        "pending" => Some(PointState::Open),
+        "in_progress" => Some(PointState::Begun),
+        "completed" => Some(PointState::Done),
+        _ => None,
+    }
+}
+
 fn result(value: &Value) -> TurnResult {
     let subtype = text(value, "subtype");
     let origin = text(value.get("origin").unwrap_or(&Value::Null), "kind");
@@ -274,7 +321,7 @@ fn result(value: &Value) -> TurnResult {
     };
     let errors: Vec<_> = list(value, "errors").filter_map(plain_text).collect();
     let told = optional(value, "result").unwrap_or_else(|| errors.join("\n"));
-    let usage = value.get("usage").unwrap_or(&Value::Null);
+    let tokens = value.get("usage").unwrap_or(&Value::Null);
     TurnResult {
         kind,
         is_error: flag(value, "is_error"),
@@ -284,20 +331,17 @@ fn result(value: &Value) -> TurnResult {
         total_cost_usd: value.get("total_cost_usd").and_then(Value::as_f64).unwrap_or_default(),
         duration_ms: number(value, "duration_ms"),
         turns: number(value, "num_turns"),
-        usage: Usage {
-            input: number(usage, "input_tokens"),
-            output: number(usage, "output_tokens"),
-            cache_creation: number(usage, "cache_creation_input_tokens"),
-            cache_read: number(usage, "cache_read_input_tokens"),
-        },
+        usage: usage(tokens),
         denials: list(value, "permission_denials")
             .map(|it| Denial {
                 tool_name: text(it, "tool_name"),
-                object: object(&it["tool_input"]),
+                object: whole_object(&it["tool_input"]),
             })
             .collect(),
         terminal_reason: optional(value, "terminal_reason"),
         api_error_status: value.get("api_error_status").and_then(Value::as_u64),
         user_uuids: uuids(value, "user_message_uuids"),
+        // The result line names every model that had a part in it.
+        model: None,
     }
 }

@@ -110,7 +110,7 @@ impl Progress {
                     line.state = LineState::Echoed;
                 }
             }
-            Event::Said { blocks, within: None, uuid } => {
+            Event::Said { blocks, within: None, uuid, .. } => {
                 self.said = uuid.or(self.said);
                 for block in blocks {
                     self.hear(block);

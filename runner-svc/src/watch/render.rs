@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::claude::{Block, Denial, Event, Init, ToolResult, TurnKind, TurnResult};
 use crate::spool::Ending;
 
+/// How many characters are shown of what a tool is used on.
+const OBJECT_CHARS: usize = 200;
 /// How many lines of a tool's result are shown.
 const RESULT_LINES: usize = 5;
 
@@ -68,7 +70,7 @@ fn said(blocks: &[Block], in_subagent: bool) -> Option<String> {
         .filter_map(|block| match block {
             Block::Text(text) => Some(format!("{margin}{}", indented(text, margin))),
             Block::ToolUse { name, object, .. } => {
-                Some(format!("{margin}{GREEN}  {}{PLAIN} {}", clean(name), line(object)))
+                Some(format!("{margin}{GREEN}  {}{PLAIN} {}", clean(name), short(object)))
             }
             Block::Thinking(_) => Some(format!("{margin}{DIM}  thinks{PLAIN}")),
             Block::Other => None,
@@ -95,7 +97,7 @@ fn turn_result(result: &TurnResult) -> Option<String> {
         (TurnKind::Answer, true) => format!("{RED}failed: {}{PLAIN}", line(&result.text)),
     };
     let denied = |it: &Denial| {
-        format!("\n{RED}  denied: {} {}{PLAIN}", clean(&it.tool_name), line(&it.object))
+        format!("\n{RED}  denied: {} {}{PLAIN}", clean(&it.tool_name), short(&it.object))
     };
     let denials = result.denials.iter().map(denied).collect::<Vec<_>>().concat();
     Some(format!(
@@ -141,6 +143,11 @@ fn clean(text: &str) -> String {
 
 fn line(text: &str) -> String {
     clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The beginning of what a tool is used on.
+fn short(object: &str) -> String {
+    line(object).chars().take(OBJECT_CHARS).collect()
 }
 
 fn indented(text: &str, margin: &str) -> String {
@@ -207,9 +214,10 @@ answered 0.2 s · 2 steps · 20 tokens in, 14 out · session $0.0004
         fn nothing_in_a_text_reaches_the_terminal(text in ".*", name in ".*") {
             let blocks = vec![
                 Block::Text(text.clone()),
-                Block::ToolUse { id: String::new(), name, object: text },
+                Block::ToolUse { id: String::new(), name, object: text, list: None },
             ];
-            let shown = event(&Event::Said { blocks, within: None, uuid: None }).expect("it says something");
+            let said = Event::Said { blocks, within: None, uuid: None, tokens: None };
+            let shown = event(&said).expect("it says something");
             let without = [BOLD, DIM, RED, GREEN, PLAIN]
                 .iter()
                 .fold(shown, |text, colour| text.replace(colour, ""));

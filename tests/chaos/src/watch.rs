@@ -6,7 +6,7 @@ use std::iter;
 use anyhow::Result;
 use harness::Ledger;
 use harness::discord_sim::MessageId;
-use harness::jetstream;
+use harness::{jetstream, said};
 
 use crate::check::{Asked, Did, Observed};
 use crate::fleet::Fleet;
@@ -36,7 +36,7 @@ pub(crate) async fn observe(fleet: &Fleet, asked: &BTreeMap<u32, MessageId>) -> 
         let thread = discord.thread_of(*message).or(channel);
         for place in thread.into_iter().chain(channels) {
             let posts = discord.messages(place).into_iter().filter(|post| post.author == bot);
-            let posts = posts.map(|post| post.content).collect();
+            let posts = posts.filter_map(|post| said(&post).map(str::to_owned)).collect();
             seen.threads.entry(place.to_string()).or_insert(posts);
         }
         let thread = thread.map(|thread| thread.to_string());

@@ -20,6 +20,8 @@ pub const PERSON_CONTENT_MAX: usize = 4000;
 const NONCE_MAX: usize = 25;
 /// The most files of a message.
 const FILES_MAX: usize = 10;
+/// The largest file of a bot's message, in bytes ("Uploading Files": 10 MiB without boosts).
+const FILE_MAX: usize = 10 * 1024 * 1024;
 
 /// Refuses a message that says nothing, or too much.
 pub(crate) fn check_draft(draft: &Draft, by_bot: bool) -> Result<(), ApiError> {
@@ -44,6 +46,9 @@ pub(crate) fn check_parts(draft: &Draft, by_bot: bool) -> Result<(), ApiError> {
     }
     if draft.files.len() > FILES_MAX {
         return Err(ApiError::too_long("files", FILES_MAX));
+    }
+    if by_bot && draft.files.iter().any(|file| FILE_MAX < file.bytes.len()) {
+        return Err(ApiError::TooLarge);
     }
     embeds::check(&Value::from(draft.embeds.clone()))?;
     components::check(&Value::from(draft.components.clone()))

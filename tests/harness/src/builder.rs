@@ -98,6 +98,8 @@ pub struct Builder {
     more_gateway: String,
     more_runner: String,
     more_project: String,
+    /// What `gateway.toml` says of status messages.
+    status: &'static str,
     runners: Runners,
     env: Environment,
     runner_env: Environment,
@@ -122,6 +124,7 @@ impl Default for Builder {
             more_gateway: String::new(),
             more_runner: String::new(),
             more_project: String::new(),
+            status: "\n[status]\nshow = false\n",
             runners: Runners::One,
             env: Environment::new(),
             runner_env: Environment::new(),
@@ -189,6 +192,12 @@ impl Builder {
     /// More of `gateway.toml`, above its tables: keys, then tables.
     pub fn gateway_toml(self, more: &str) -> Self {
         Self { more_gateway: more.to_owned(), ..self }
+    }
+
+    /// Shows what claude does while a run lasts, as a gateway does by itself; otherwise a story has only
+    /// the messages that it is about.
+    pub fn status(self) -> Self {
+        Self { status: "", ..self }
     }
 
     /// More of `runner.toml`, above its first table.
@@ -358,7 +367,7 @@ impl Builder {
             },
             claude: self.claude_settings(folder, anthropic)?,
             projects: vec![project],
-            more_gateway: self.more_gateway.clone(),
+            more_gateway: format!("{}{}", self.more_gateway, self.status),
             more_runner: self.more_runner.clone(),
         })
     }

@@ -79,7 +79,7 @@ pub use ports::{free_port, is_free};
 pub use postgres::Postgres;
 pub use programs::{built, claude, nats_server, on_path};
 pub use proxy::{Proxy, Way};
-pub use question::Question;
+pub use question::{Question, is_footer, said};
 pub use second_gateway::SecondGateway;
 pub use secured::{Certificate, Door, Try};
 pub use service::{Environment, Plan, Service};

@@ -120,13 +120,13 @@ impl<'w> Question<'w> {
     pub fn texts(&self) -> Vec<String> {
         let thread = self.thread();
         let mut told = self.world.told();
-        let said: Vec<Message> = self.world.discord().messages(thread);
-        let said = said.into_iter().filter(|it| it.author == BOT_ID && self.message < it.id);
+        let all: Vec<Message> = self.world.discord().messages(thread);
+        let by_bot = all.into_iter().filter(|it| it.author == BOT_ID && self.message < it.id);
         let mut texts = Vec::new();
-        for message in said {
+        for message in by_bot {
             if !told.contains(&message.id) {
                 told.push(message.id);
-                texts.push(message.content);
+                texts.extend(said(&message).map(str::to_owned));
             }
         }
         texts
@@ -174,8 +174,36 @@ impl<'w> Question<'w> {
         }
         let all = discord.history(self.thread()).into_iter();
         let by_bot = all.filter(|it| it.author == BOT_ID && it.kind.is_written());
-        Ok(by_bot.map(|it| it.content).collect())
+        Ok(by_bot.filter_map(|it| said(&it).map(str::to_owned)).collect())
     }
+}
+
+/// What a message says to people: not the line under an answer that tells what it took, and nothing of
+/// a status message, which comes without a sound and goes.
+pub fn said(message: &Message) -> Option<&str> {
+    /// Discord's flag of a message that notifies nobody.
+    const SILENT: u64 = 1 << 12;
+    if message.is_bot && message.flags & SILENT != 0 {
+        return None;
+    }
+    match message.content.rsplit_once('\n') {
+        Some((text, last)) if is_footer(last) => Some(text),
+        None if is_footer(&message.content) => None,
+        Some(_) | None => Some(&message.content),
+    }
+}
+
+/// Whether a line tells what an answer took: a duration, and more behind a dot.
+pub fn is_footer(line: &str) -> bool {
+    let Some((duration, _)) = line.strip_prefix("-# ").and_then(|line| line.split_once(" · "))
+    else {
+        return false;
+    };
+    let words: Vec<&str> = duration.split(' ').collect();
+    words.chunks(2).all(|pair| match pair {
+        [number, unit] => number.parse::<f64>().is_ok() && ["h", "m", "s"].contains(unit),
+        _ => false,
+    })
 }
 
 /// The mark under a message, once 👀 is gone.

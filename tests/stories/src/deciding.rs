@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, anyhow};
 use harness::discord_sim::{InteractionId, MessageId};
-use harness::{Builder, Content, People, Question, World, project};
+use harness::{Builder, Content, People, Question, World, project, said};
 
 use crate::scene::{in_the_middle, is_decided, keep_buttons};
 
@@ -50,7 +50,7 @@ async fn plain_world() -> Result<World> {
 /// Waits until the bot has said this in the thread of a question.
 async fn says(world: &World, question: Question<'_>, text: &str) -> Result<()> {
     let thread = question.thread();
-    let find = |it: &harness::discord_sim::Message| it.is_bot && it.content == text;
+    let find = |it: &harness::discord_sim::Message| it.is_bot && said(it) == Some(text);
     world.sees(text, |view| view.guild.messages(thread).find(|it| find(it)).map(|_| ())).await
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use harness::discord_sim::{FaultKind, FaultRule, Permissions};
-use harness::{Builder, World};
+use harness::{Builder, World, said};
 
 use crate::scene::{in_the_middle, is_answered_once};
 
@@ -251,7 +251,7 @@ async fn a_post_of_unknown_fate_is_found_by_the_next_gateway() -> Result<()> {
     trouble(&world, ALL, FaultKind::StatusBefore(503));
     world.release("go")?;
     let thread = question.thread();
-    let shown = |it: &harness::discord_sim::Message| it.is_bot && it.content == "the answer";
+    let shown = |it: &harness::discord_sim::Message| it.is_bot && said(it) == Some("the answer");
     world.sees("it", |view| view.guild.messages(thread).find(|it| shown(it)).map(|_| ())).await?;
     world.kill_gateway().await?;
     world.start_gateway().await?;

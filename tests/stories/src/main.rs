@@ -44,6 +44,7 @@ mod secured;
 mod seed;
 mod shared;
 mod shut_out;
+mod status;
 mod threads;
 mod unchanged;
 mod up;

@@ -3,9 +3,9 @@
 //!
 //! The place is a named point in the service, which kills itself there. `runner.rs` has the points
 //! of the runner, `asks.rs` those at which claude asks, `leases.rs` those of a runner that shares its
-//! project, `carried.rs` those at which a conversation comes along; `gateway.rs`, `late.rs` and
-//! `threads.rs` those of the gateway, `moves.rs` and `keys.rs` those of its commands, by the rules of
-//! `docs/protocol.md`.
+//! project, `carried.rs` those at which a conversation comes along; `gateway.rs`, `late.rs`,
+//! `threads.rs` and `status.rs` those of the gateway, `moves.rs` and `keys.rs` those of its commands,
+//! by the rules of `docs/protocol.md`.
 
 mod asks;
 mod carried;
@@ -15,6 +15,7 @@ mod late;
 mod leases;
 mod moves;
 mod runner;
+mod status;
 mod threads;
 
 use anyhow::Result;

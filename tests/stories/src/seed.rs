@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Result, anyhow};
 use harness::discord_sim::{FaultKind, FaultRule, View};
-use harness::{People, World};
+use harness::{People, World, said};
 
 use crate::scene::{in_the_middle, is_answered_once};
 
@@ -128,7 +128,7 @@ async fn a_webhook_starts_nothing_and_a_person_may_ask_under_what_it_wrote() -> 
     let asked = discord.say(under, alice, "[[say because]]");
     asked.map_err(|error| anyhow!("Discord refuses the message: {error:?}"))?;
     let answered = |view: &View<'_>| {
-        view.guild.messages(under).any(|it| it.content == "because").then_some(())
+        view.guild.messages(under).any(|it| said(it) == Some("because")).then_some(())
     };
     world.sees("an answer under the webhook's message", answered).await?;
     let next = question.follow_up("[[say the next]]").await?;

@@ -162,7 +162,7 @@ async fn with_a_token_up_serves_that_discord_with_the_claude_on_path() -> Result
     let question = question.map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let thread = discord_sim::ChannelId::from(question);
     let is_said = |view: &discord_sim::View<'_>| {
-        view.guild.messages(thread).any(|it| it.content == "it is open").then_some(())
+        view.guild.messages(thread).any(|it| harness::said(it) == Some("it is open")).then_some(())
     };
     discord.wait_for("an answer", PATIENCE, is_said).await?;
     until("end of claude", async || {
