@@ -58,13 +58,14 @@ async fn work_survives(points: &[&str]) -> Result<()> {
     let next = question.follow_up("[[recall]]").await?;
     dies(&world).await?;
     dies_at(&world, later).await?;
-    let recalled = next.answer().await?;
-    assert!(recalled.contains("the first"), "{recalled}");
+    let said = next.pages().await?;
+    assert_eq!(said[0], "-# Resumed on **host**.");
+    assert!(said[1].contains("the first"), "{said:?}");
     let here = question.worktree();
     assert_eq!(git(&here, &["status", "--porcelain", "--untracked-files=all"])?, STATUS);
     assert_eq!(fs::read_to_string(here.join("README.md"))?, "changed\n");
     assert_eq!(git(&here, &["for-each-ref", "refs/holdfast"])?, "", "nothing was kept");
-    assert_eq!(question.said_in_thread()?, ["one", recalled.as_str()]);
+    assert_eq!(question.said_in_thread()?, ["one", &said[0], &said[1]]);
     assert_eq!(world.ledger().count("begin"), 2, "one for each question");
     world.nothing_is_left().await
 }
