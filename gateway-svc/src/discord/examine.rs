@@ -7,6 +7,18 @@ use serenity::all as discord;
 
 use super::{Discord, DiscordError, Result, to};
 
+/// Rights that the bot can do without, and how.
+const DISPENSABLE: [(discord::Permissions, &str); 2] = [
+    (
+        discord::Permissions::CREATE_PUBLIC_THREADS,
+        "without Create Public Threads, conversations go on in the channel itself",
+    ),
+    (
+        discord::Permissions::ATTACH_FILES,
+        "without Attach Files, answers of very many pages wait until it may",
+    ),
+];
+
 impl Discord {
     /// Whether the token is the bot's and the bot may read what people write. `Err`: what to do.
     pub(crate) async fn examine_bot(&self) -> Result<String, String> {
@@ -48,16 +60,13 @@ impl Discord {
         let lacks = needed - has;
         if lacks.is_empty() {
             let well = format!("#{} in {}", place.name, guild.name);
-            if has.contains(P::CREATE_PUBLIC_THREADS) {
-                return Ok(well);
-            }
-            return Ok(format!(
-                "{well}; without Create Public Threads, conversations go on in the channel itself"
-            ));
+            let without = DISPENSABLE.iter().filter(|(right, _)| !has.contains(*right));
+            return Ok(without.fold(well, |well, (_, said)| format!("{well}; {said}")));
         }
         let names: Vec<&str> = lacks.get_permission_names();
         Err(format!("give the bot in #{}: {}", place.name, names.join(", ")))
     }
+
     /// Sees that an empty page of a place means that nothing is there: without the right to read its
     /// history, Discord answers as if it were empty (reference, "Get Channel Messages").
     ///
