@@ -207,6 +207,6 @@ fn an_ask_is_shown_without_secrets_and_told_with_them() {
     };
     let shown = schemas::to_json(&redactor.ask(&ask).shown(1));
     let shown = String::from_utf8(shown).unwrap();
-    assert!(shown.contains("curl -u [redacted] x") && !shown.contains("horse"), "{shown}");
+    assert!(shown.contains("curl -u [redacted: A_KEY] x") && !shown.contains("horse"), "{shown}");
     assert!(ask.input.to_string().contains("correct-horse-battery"));
 }

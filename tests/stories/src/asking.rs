@@ -267,7 +267,7 @@ async fn a_plan_of_many_pages_is_approved_or_planned_further() -> Result<()> {
     let approve = asks(&world, first, "Approve").await?;
     assert_eq!(click(&world, "alice", &approve).await?, "Approved by alice.");
     says(&world, &approve, "Approved by alice.").await?;
-    ends(second, "ExitPlanMode is not simulated").await
+    ends(second, "ExitPlanMode is not").await
 }
 
 /// Whatever is asked waits over the death of both services, before and after it is decided.
@@ -298,7 +298,7 @@ async fn a_question_outlives_the_death_of_both_services() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_outlives_the_death_of_both_services() -> Result<()> {
-    outlives_everything(&plan("do it"), "Approve", "ExitPlanMode is not simulated").await
+    outlives_everything(&plan("do it"), "Approve", "ExitPlanMode is not").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
