@@ -28,6 +28,8 @@ const AT_WORK: &str = "[[think hm]] [[wait go]] [[say the answer]]";
 const THREE_PAGES: &str = "[[big 4500]]";
 /// A question whose answer is too long for a record.
 const LONG: &str = "[[big 30000]]";
+/// It comes in pages and not as a file.
+const ALL_PAGES: &str = "[answers]\nmax_pages = 100\n";
 
 fn without_space(text: &str) -> String {
     text.split_whitespace().collect()

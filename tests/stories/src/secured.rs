@@ -30,7 +30,7 @@ async fn with_keys_and_tls_all_works_and_nothing_is_refused() -> Result<()> {
     // Twice the same: what lies in FILES already is not to be purged.
     for _ in 0..2 {
         let long = world.say("[[big 100000]]")?;
-        assert!(20_000 < long.pages().await?.concat().len());
+        assert!(long.answer().await?.contains("the whole answer is in the file"));
     }
     let stopped = world.say("[[think hm]] [[wait never]] [[say the answer]]")?;
     world.reached("never").await?;
@@ -249,7 +249,7 @@ async fn a_server_that_asks_for_certificates_gets_one_from_each_service() -> Res
     let world = World::builder().verifying().start().await?;
     assert_eq!(world.say("[[say the answer]]")?.answer().await?, "the answer");
     let long = world.say("[[big 100000]]")?;
-    assert!(20_000 < long.pages().await?.concat().len());
+    assert!(long.answer().await?.contains("the whole answer is in the file"));
     let runner = told(&world.runner_command(&["doctor"]).await?).1;
     assert!(runner.contains("ok    NATS: nats-server"), "{runner}");
     Ok(())

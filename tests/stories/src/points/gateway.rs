@@ -4,11 +4,13 @@ use anyhow::Result;
 use harness::discord_sim::{BOT_ID, FaultKind, FaultRule};
 use harness::{Question, World};
 
-use super::{AT_WORK, LONG, THREE_PAGES, is_answered_once, is_whole, nothing_more_comes};
+use super::{
+    ALL_PAGES, AT_WORK, LONG, THREE_PAGES, is_answered_once, is_whole, nothing_more_comes,
+};
 
 /// A gateway that is to die at a point; the world is ready but for that.
 async fn world_with_a_gateway_to_die_at(point: &str) -> Result<World> {
-    let world = World::builder().without_gateway().start().await?;
+    let world = World::builder().gateway_toml(ALL_PAGES).without_gateway().start().await?;
     world.start_gateway_to_die_at(point).await?;
     Ok(world)
 }

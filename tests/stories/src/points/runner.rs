@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use harness::{Question, World, processes};
 
-use super::{AT_WORK, LONG, is_answered_once, is_whole, nothing_more_comes};
+use super::{ALL_PAGES, AT_WORK, LONG, is_answered_once, is_whole, nothing_more_comes};
 use crate::scene::claudes_for_the_answer;
 
 /// The runner dies at these points, one life after the other; its last life goes on. Whatever was
@@ -118,7 +118,7 @@ an_answer_survives! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_answer_survives_a_death_after_it_was_put_into_files() -> Result<()> {
-    let world = world_without_runner().await?;
+    let world = World::builder().gateway_toml(ALL_PAGES).without_runner().start().await?;
     let question = world.say(LONG)?;
     dies_at(&world, &["finish.filed"]).await?;
     is_whole(&world, question, 30_000).await
@@ -126,7 +126,7 @@ async fn a_long_answer_survives_a_death_after_it_was_put_into_files() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_answer_survives_two_deaths_after_it_was_put_into_files() -> Result<()> {
-    let world = world_without_runner().await?;
+    let world = World::builder().gateway_toml(ALL_PAGES).without_runner().start().await?;
     let question = world.say(LONG)?;
     dies_at(&world, &["finish.filed", "finish.filed"]).await?;
     is_whole(&world, question, 30_000).await
