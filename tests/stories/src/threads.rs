@@ -39,12 +39,15 @@ async fn is_called(world: &World, thread: ChannelId, name: &str) -> Result<()> {
 pub(crate) fn said(world: &World, place: ChannelId) -> Vec<(String, Option<MessageId>)> {
     let all = world.discord().messages(place).into_iter();
     let own = all.filter(|it| it.author == BOT_ID && it.kind.is_written());
-    own.map(|it| (it.content, it.reference.and_then(|to| to.message))).collect()
+    let words = |it: Message| {
+        Some((harness::said(&it)?.to_owned(), it.reference.and_then(|to| to.message)))
+    };
+    own.filter_map(words).collect()
 }
 
 /// Waits for what the bot says of this text in a place.
 async fn is_said(world: &World, place: ChannelId, text: &str) -> Result<Message> {
-    let is_it = |it: &&Message| it.author == BOT_ID && it.content == text;
+    let is_it = |it: &&Message| it.author == BOT_ID && harness::said(it) == Some(text);
     world.sees(text, |view| view.guild.messages(place).find(is_it).cloned()).await
 }
 
