@@ -262,7 +262,7 @@ async fn the_way_from_one_machine_to_several_is_as_it_is_written() -> Result<()>
     fleet.run("6. Moving work by hand").await?;
     assert_eq!(ended.mark().await?, "⏹️");
     let next = moved.follow_up("[[say seven]]").await?;
-    assert_eq!(next.answer().await?, "seven");
+    assert_eq!(next.answer().await?, "-# Resumed on **build-3**.\nseven");
     works_at("build-3");
     fleet.run("7. Taking a runner out of service").await?;
     // One gateway dies, and the last two runners.

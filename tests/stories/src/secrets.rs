@@ -66,7 +66,8 @@ async fn a_secret_of_the_runner_is_in_no_answer() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_of_the_runner_is_in_nothing_that_was_refused_or_failed() -> Result<()> {
-    let world = World::builder().runner_env("DEPLOY_PASSWORD", SECRET).start().await?;
+    let world = World::builder().runner_env("DEPLOY_PASSWORD", SECRET).project_toml("ask = false");
+    let world = world.start().await?;
     // The name of the tool and the end of a line are beyond what is shown: what is cut must not be half
     // a secret.
     let command = format!("curl {} {SECRET} {TOKEN}", "x".repeat(120));
@@ -77,6 +78,23 @@ async fn a_secret_of_the_runner_is_in_nothing_that_was_refused_or_failed() -> Re
     let question = world.say(&format!("[[error 400 {SECRET} {TOKEN}]]"))?;
     assert!(question.failure().await?.contains("400 [redacted: DEPLOY_PASSWORD] [redacted]"));
     is_told_nowhere(&world)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_the_runner_is_in_nothing_that_people_are_asked() -> Result<()> {
+    let world = World::builder().runner_env("DEPLOY_PASSWORD", SECRET).start().await?;
+    let tool = serde_json::json!({"command": format!("curl -u {SECRET} {TOKEN}")});
+    let question = world.say(&format!("[[tool Bash {tool}]] [[say no]]"))?;
+    world
+        .sees("what is asked", |view| {
+            let mut said = view.guild.messages(question.thread());
+            said.find(|it| it.content.contains("claude asks to use")).map(|_| ())
+        })
+        .await?;
+    is_told_nowhere(&world)?;
+    question.follow_up("!stop").await?;
+    assert_eq!(question.mark().await?, "⏹️");
+    Ok(())
 }
 
 /// Nothing that the bot ever wrote has a secret in it, or half of one.
