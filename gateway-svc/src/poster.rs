@@ -210,25 +210,19 @@ async fn wait_for_limit(store: &Store, due: &Due, wait: Duration) -> Result<(), 
 
 /// The most time that a row of this kind may hold up the thread's others.
 fn time_of(action: &Action) -> Duration {
-    match action {
-        Action::Rename { .. } => RENAME_MAX,
-        Action::React { .. }
-        | Action::Unreact { .. }
-        | Action::Thread { .. }
-        | Action::Post { .. }
-        | Action::Ask { .. }
-        | Action::Upload { .. }
-        | Action::Status { .. }
-        | Action::Delete { .. }
-        | Action::Edit { .. } => Duration::MAX,
-    }
+    if renamed(action).is_some() { RENAME_MAX } else { Duration::MAX }
 }
 
 /// How long Discord wants no request of this kind alone: a thread's name may change twice in ten
 /// minutes, and nothing else waits for it.
 fn held_back_alone(discord: &Discord, action: &Action) -> Option<Duration> {
+    renamed(action).and_then(|thread| discord.name_held_back(thread))
+}
+
+/// The thread that is to have another name, if one is.
+fn renamed(action: &Action) -> Option<ChannelId> {
     match action {
-        Action::Rename { channel, .. } => discord.name_held_back(*channel),
+        Action::Rename { channel, .. } => Some(*channel),
         Action::React { .. }
         | Action::Unreact { .. }
         | Action::Thread { .. }
