@@ -264,28 +264,10 @@ impl Store {
             .bind(number(thread.get()))
             .execute(&mut *tx)
             .await?;
-        let place = sqlx::query("SELECT seq FROM outbox WHERE name = $1 AND state = 'due'")
-            .bind(name)
-            .fetch_optional(&mut *tx)
-            .await?;
-        // What another poster has done meanwhile needs no other row in its place.
-        let Some(place) = place else { return Ok(()) };
-        let place: i64 = place.try_get("seq")?;
-        // It moves behind all others, where nobody asks any more for the order.
-        let ended = sqlx::query(
-            "UPDATE outbox SET state = 'ended', error = $2, done_ms = $3,
-                               seq = (SELECT MAX(last.seq) + 1 FROM outbox last WHERE last.thread = $4)
-              WHERE name = $1 AND state = 'due'",
-        )
-        .bind(name)
-        .bind(text(error))
-        .bind(now_ms)
-        .bind(number(thread.get()))
-        .execute(&mut *tx)
-        .await?;
-        if 0 < ended.rows_affected()
-            && let Some(instead) = instead
-        {
+        let Some(place) = leave_place(&mut tx, thread, name, error, now_ms).await? else {
+            return Ok(());
+        };
+        if let Some(instead) = instead {
             insert_at(&mut tx, thread, place, &instead, now_ms).await?;
         }
         tx.commit().await?;
@@ -360,6 +342,35 @@ fn troubled(row: &AnyRow) -> Result<Troubled> {
         error: row.try_get("error")?,
         made_ms: row.try_get("made_ms")?,
     })
+}
+
+/// Ends a row that is due, and moves it behind all others of its thread, where nobody asks any more for
+/// the order. Returns the place that is free by that; `None`: another poster was faster. The caller
+/// holds the thread's lock.
+pub(super) async fn leave_place(
+    tx: &mut Tx,
+    thread: ThreadId,
+    name: &str,
+    why: &str,
+    now_ms: i64,
+) -> Result<Option<i64>> {
+    let place = sqlx::query("SELECT seq FROM outbox WHERE name = $1 AND state = 'due'")
+        .bind(name)
+        .fetch_optional(&mut **tx)
+        .await?;
+    let Some(place) = place else { return Ok(None) };
+    let ended = sqlx::query(
+        "UPDATE outbox SET state = 'ended', error = $2, done_ms = $3,
+                           seq = (SELECT MAX(last.seq) + 1 FROM outbox last WHERE last.thread = $4)
+          WHERE name = $1 AND state = 'due'",
+    )
+    .bind(name)
+    .bind(text(why))
+    .bind(now_ms)
+    .bind(number(thread.get()))
+    .execute(&mut **tx)
+    .await?;
+    Ok((0 < ended.rows_affected()).then_some(place.try_get("seq")?))
 }
 
 /// Puts a row at a place of a thread's outbox that is free. The caller holds the thread's lock.

@@ -9,7 +9,7 @@ use schemas::ids::{ChannelId, MessageId, RunId, ThreadId};
 use schemas::request::Author;
 use sqlx::Row as _;
 
-use super::outbox::insert_at;
+use super::outbox::{insert_at, leave_place};
 use super::{Result, Store, StoreError, Tx, id, number, text};
 use crate::crash;
 use crate::names::{is_command, preface};
@@ -39,25 +39,10 @@ impl Store {
         .bind(number(thread.get()))
         .execute(&mut *tx)
         .await?;
-        let place = sqlx::query("SELECT seq FROM outbox WHERE name = $1 AND state = 'due'")
-            .bind(name)
-            .fetch_optional(&mut *tx)
-            .await?;
-        // What another poster has done meanwhile needs no other place.
-        let Some(place) = place else { return Ok(()) };
-        // It moves behind all others, where nobody asks any more for the order.
-        sqlx::query(
-            "UPDATE outbox SET state = 'ended', error = $2, done_ms = $3,
-                               seq = (SELECT MAX(last.seq) + 1 FROM outbox last WHERE last.thread = $4)
-              WHERE name = $1",
-        )
-        .bind(name)
-        .bind(text(why))
-        .bind(now_ms)
-        .bind(number(thread.get()))
-        .execute(&mut *tx)
-        .await?;
-        insert_at(&mut tx, thread, place.try_get("seq")?, line, now_ms).await?;
+        let Some(place) = leave_place(&mut tx, thread, name, why, now_ms).await? else {
+            return Ok(());
+        };
+        insert_at(&mut tx, thread, place, line, now_ms).await?;
         crash::point("threadless.written");
         tx.commit().await?;
         crash::point("threadless.stored");
