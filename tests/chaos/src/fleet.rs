@@ -71,10 +71,11 @@ impl Fleet {
         let options = discord_sim::Options { rate_limits: false, ..Default::default() };
         let discord = discord_sim::Sim::start(options).await?;
         discord.write_ca(&folder.ca_file()).context("cannot write the certificate")?;
-        let mut nats = Nats::new(&folder, programs::nats_server()?, builder::base(&folder), None)?;
+        let mut nats =
+            Nats::new(&folder, programs::nats_server()?, builder::base(&folder), free_port()?)?;
         sweeper.child(nats.start().await?)?;
         let postgres = block_in_place(Postgres::start)?;
-        let bus = nats.address()?;
+        let bus = nats.address();
         let config = gateway_toml(&folder, &discord)?;
         let mut gateways = Vec::new();
         for number in 0..GATEWAYS {
@@ -116,7 +117,7 @@ impl Fleet {
     }
 
     /// Where nats-server listens.
-    pub(crate) fn bus(&self) -> Result<SocketAddr> {
+    pub(crate) fn bus(&self) -> SocketAddr {
         self.nats.address()
     }
 

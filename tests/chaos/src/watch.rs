@@ -68,7 +68,7 @@ async fn left(fleet: &Fleet) -> Result<Vec<String>> {
     let processes = fleet.besides().into_iter().map(|it| format!("{} {}", it.pid, it.command));
     let spools = fleet.spools().into_iter().map(|spool| format!("spool {}", spool.display()));
     let mut left: Vec<String> = processes.chain(spools).collect();
-    let work = jetstream::ask(&fleet.bus()?.into(), WORK).await?;
+    let work = jetstream::ask(&fleet.bus().into(), WORK).await?;
     let messages = work["state"]["messages"].as_u64().unwrap_or(u64::MAX);
     left.extend(iter::once(messages).filter(|it| *it != 0).map(|it| format!("{it} in WORK")));
     Ok(left)

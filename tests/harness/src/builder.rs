@@ -301,7 +301,7 @@ impl Builder {
         discord.write_ca(&folder.ca_file()).context("cannot write the certificate")?;
         let anthropic = anthropic_sim::Sim::start(anthropic_sim::Options::default()).await?;
         let settings = self.settings(&folder, &discord, &anthropic)?;
-        let ports = Ports { nats: None, gateway: free_port()?, runner: free_port()? };
+        let ports = Ports { nats: free_port()?, gateway: free_port()?, runner: free_port()? };
         let configs = settings.write(&folder)?;
         let mut stack = Stack::new(&folder, configs, ports, self.env(&folder), Reach::Everything)?;
         match self.bus {

@@ -112,13 +112,13 @@ impl World {
         text = text.replacen(&format!("\"{}\"", stack.runner_name()), &format!("{name:?}"), 1);
         let config = root.join("runner.toml");
         fs::write(&config, text).context("cannot write a configuration")?;
-        let proxy = Proxy::before(stack.nats_address()?).await?;
+        let proxy = Proxy::before(stack.nats_address()).await?;
         let mut plan = stack.runner().plan_mut().clone();
         let port = free_port()?;
         plan.name = name;
         plan.args = ["--config".into(), config.into(), "serve".into()].into();
         let mut scheme = "nats";
-        if let Some((keys, _)) = stack.door()?.keys {
+        if let Some((keys, _)) = stack.door().keys {
             let seed = keys.seed_file(&format!("runner-{name}"));
             plan.env.insert("NATS_NKEY_FILE".into(), seed.into());
             scheme = "tls";
@@ -153,7 +153,7 @@ impl World {
     pub async fn forget_shared_consumer(&self) -> Result<()> {
         let consumer = streams::project_consumer(&PROJECT.parse().context("the project")?);
         let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", consumer.stream, consumer.name);
-        let door = self.stack.lock().await.door()?;
+        let door = self.stack.lock().await.door();
         jetstream::ask(&door, &subject).await.map(drop)
     }
 

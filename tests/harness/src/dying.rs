@@ -98,7 +98,7 @@ impl World {
         let runner = stack.runner_name().parse().context("the runner's name")?;
         let consumer = streams::runner_consumer(&runner);
         let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", consumer.stream, consumer.name);
-        jetstream::ask(&stack.door()?, &subject).await?;
+        jetstream::ask(&stack.door(), &subject).await?;
         let made = stack.provision();
         self.noting(made)
     }
@@ -109,7 +109,7 @@ impl World {
     ///
     /// When JetStream refuses.
     pub async fn forget_records(&self) -> Result<()> {
-        let door = self.stack.lock().await.door()?;
+        let door = self.stack.lock().await.door();
         let subject = format!("$JS.API.STREAM.PURGE.{}", bucket_stream(streams::RUNS));
         jetstream::ask(&door, &subject).await.map(|_| ())
     }
@@ -120,7 +120,7 @@ impl World {
     ///
     /// When something stays.
     pub async fn nothing_is_left(&self) -> Result<()> {
-        let door = self.stack.lock().await.door()?;
+        let door = self.stack.lock().await.door();
         let subject = format!("$JS.API.STREAM.INFO.{}", streams::WORK);
         let end = Instant::now() + PATIENCE;
         loop {

@@ -1,14 +1,11 @@
-//! A nats-server of our own: its configuration, and the port that it found.
+//! A nats-server of our own: its configuration and its port.
 //!
-//! It listens on loopback, takes a free port at its first start and the same one ever after, and
+//! It listens on loopback, on the same port at every start, and
 //! keeps what it acknowledged (`sync_interval: always`), as the protocol wants it.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-
-use anyhow::{Context as _, Result};
-use serde::Deserialize;
 
 use crate::accounts::Accounts;
 use crate::folder::Folder;
@@ -16,6 +13,7 @@ use crate::ports::free_port;
 use crate::ready;
 use crate::secured::Secured;
 use crate::service::{Environment, Plan, Service};
+use anyhow::{Context as _, Result};
 
 /// The server and where it listens.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ pub struct Nats {
     /// Its process.
     pub service: Service,
     dir: PathBuf,
-    port: Option<u16>,
+    port: u16,
     /// With keys, and with TLS unless a story takes that away.
     pub(crate) secured: Option<Secured>,
     pub(crate) tls: bool,
@@ -39,12 +37,6 @@ pub struct Nats {
 /// The names of the servers of a cluster; one alone has the first.
 pub(crate) const NODES: [&str; 3] = ["nats-server", "nats-server-2", "nats-server-3"];
 
-/// The file in which the server says where it listens.
-#[derive(Deserialize)]
-struct Ports {
-    nats: Vec<String>,
-}
-
 impl Nats {
     /// The servers of a cluster, not started yet.
     pub(crate) fn cluster(folder: &Folder, program: &Path, env: &Environment) -> Result<Vec<Self>> {
@@ -53,7 +45,8 @@ impl Nats {
             ports.push(free_port()?);
         }
         let nodes = NODES.into_iter().zip(&ports).map(|(name, own)| {
-            let mut node = Self::named(folder, name, program.to_owned(), env.clone(), None)?;
+            let mut node =
+                Self::named(folder, name, program.to_owned(), env.clone(), free_port()?)?;
             let others = ports.iter().copied().filter(|port| port != own).collect();
             node.routes = Some((*own, others));
             Ok(node)
@@ -61,17 +54,12 @@ impl Nats {
         nodes.collect()
     }
 
-    /// A server that is not started yet. `port`: where it listened before.
+    /// A server that is not started yet, and listens on `port`.
     ///
     /// # Errors
     ///
     /// When its folder cannot be made.
-    pub fn new(
-        folder: &Folder,
-        program: PathBuf,
-        env: Environment,
-        port: Option<u16>,
-    ) -> Result<Self> {
+    pub fn new(folder: &Folder, program: PathBuf, env: Environment, port: u16) -> Result<Self> {
         Self::named(folder, NODES[0], program, env, port)
     }
 
@@ -80,7 +68,7 @@ impl Nats {
         name: &'static str,
         program: PathBuf,
         env: Environment,
-        port: Option<u16>,
+        port: u16,
     ) -> Result<Self> {
         let dir = if name == NODES[0] { folder.nats() } else { folder.root().join(name) };
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -128,43 +116,24 @@ impl Nats {
         fs::write(self.dir.join("nats.conf"), text)
             .context("cannot write the configuration of nats-server")?;
         let pid = self.service.start()?;
-        let file = self.dir.join(format!("nats-server_{pid}.ports"));
-        ready::until(&mut self.service, || async { ports(&file).map(drop) }).await?;
-        let ports = ports(&file)?;
-        let port = ports.nats.first().and_then(|url| url.rsplit(':').next()?.parse().ok());
-        self.port = Some(port.context("nats-server says no port")?);
-        let address = self.address()?;
+        let address = self.address();
         ready::until_greets(&mut self.service, address).await?;
         Ok(pid)
     }
 
     /// Where it listens.
-    ///
-    /// # Errors
-    ///
-    /// When it was never started.
-    pub fn address(&self) -> Result<SocketAddr> {
-        let port = self.port.context("nats-server was not started yet")?;
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 }
 
-/// What the server says of where it listens; it makes the file first and fills it then.
-fn ports(file: &Path) -> Result<Ports> {
-    let text = fs::read(file).context("it has not said where it listens")?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is not whole", file.display()))
-}
-
-fn config(name: &str, dir: &Path, port: Option<u16>) -> String {
+fn config(name: &str, dir: &Path, port: u16) -> String {
     let quoted = |path: PathBuf| format!("{:?}", path.display().to_string());
-    let port = port.map_or("-1".to_owned(), |port| port.to_string());
     format!(
         "server_name: {name}\n\
          host: 127.0.0.1\n\
          port: {port}\n\
-         ports_file_dir: {}\n\
          jetstream {{\n  store_dir: {}\n  sync_interval: always\n}}\n",
-        quoted(dir.to_owned()),
         quoted(dir.join("store")),
     )
 }

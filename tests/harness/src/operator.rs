@@ -103,7 +103,7 @@ impl World {
     }
 
     async fn request(&self, subject: &str, words: &str) -> Result<Value> {
-        let door = self.stack.lock().await.door()?;
+        let door = self.stack.lock().await.door();
         ask_with(&door, subject, words).await
     }
 }

@@ -34,8 +34,8 @@ const PROVISION_WITHIN: Duration = Duration::from_secs(60);
 /// The ports of a stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
-    /// The bus, if it had one before.
-    pub nats: Option<u16>,
+    /// The bus.
+    pub nats: u16,
     /// The gateway's health pages.
     pub gateway: u16,
     /// The runner's health pages.
@@ -118,25 +118,21 @@ impl Stack {
     }
 
     /// Where nats-server listens.
-    ///
-    /// # Errors
-    ///
-    /// When it was never started.
-    pub fn nats_address(&self) -> Result<SocketAddr> {
+    pub fn nats_address(&self) -> SocketAddr {
         self.nats.address()
     }
 
     /// How the bus is gone into by who may do everything.
-    pub(crate) fn door(&mut self) -> Result<Door> {
+    pub(crate) fn door(&mut self) -> Door {
         let keys = self.nats.secured.clone().map(|keys| (keys, ADMIN.to_owned()));
-        let mut address = self.nats.address()?;
+        let mut address = self.nats.address();
         for nats in &mut self.nodes() {
             if nats.service.is_running() {
-                address = nats.address()?;
+                address = nats.address();
                 break;
             }
         }
-        Ok(Door { address, keys, accounts: self.accounts() })
+        Door { address, keys, accounts: self.accounts() }
     }
 
     fn nodes(&mut self) -> Vec<&mut Nats> {
@@ -215,14 +211,14 @@ impl Stack {
     /// A network of its own between a service and the bus, from the service's next start on until the
     /// bus itself is started again.
     pub(crate) async fn proxy_of_gateway(&mut self) -> Result<Proxy> {
-        let proxy = Proxy::before(self.nats.address()?).await?;
+        let proxy = Proxy::before(self.nats.address()).await?;
         through(&proxy, &mut self.gateway);
         Ok(proxy)
     }
 
     /// The same of the runner.
     pub(crate) async fn proxy_of_runner(&mut self) -> Result<Proxy> {
-        let proxy = Proxy::before(self.nats.address()?).await?;
+        let proxy = Proxy::before(self.nats.address()).await?;
         through(&proxy, &mut self.runner);
         Ok(proxy)
     }
@@ -279,10 +275,10 @@ impl Stack {
         let pid = self.nats.start().await?;
         self.sweeper.child(pid)?;
         let scheme = if self.nats.secured.is_some() { "tls" } else { "nats" };
-        let mut urls = vec![format!("{scheme}://{}", self.nats.address()?)];
+        let mut urls = vec![format!("{scheme}://{}", self.nats.address())];
         for nats in &mut self.more_nats {
             self.sweeper.child(nats.start().await?)?;
-            urls.push(format!("{scheme}://{}", nats.address()?));
+            urls.push(format!("{scheme}://{}", nats.address()));
         }
         let url = OsString::from(urls.join(","));
         for service in [&mut self.gateway, &mut self.runner] {

@@ -251,11 +251,7 @@ impl World {
     }
 
     /// Where NATS listens.
-    ///
-    /// # Errors
-    ///
-    /// When it was never started.
-    pub async fn nats_address(&self) -> Result<SocketAddr> {
+    pub async fn nats_address(&self) -> SocketAddr {
         self.stack.lock().await.nats_address()
     }
 

@@ -54,7 +54,7 @@ impl<'w> Run<'w> {
     }
 
     async fn ask(&self, subject: &str, body: &str) -> Result<String> {
-        let nats = self.world.nats_address().await?;
+        let nats = self.world.nats_address().await;
         timeout(PATIENCE, ask(nats, subject, body)).await.context("NATS does not answer")?
     }
 

@@ -88,7 +88,7 @@ impl Floor {
 pub(crate) async fn measure(place: &mut Place, count: usize) -> Result<Floor> {
     let mut floor = Floor::default();
     commits(place, count, &mut floor.commit)?;
-    let address = place.stack.nats_address()?;
+    let address = place.stack.nats_address();
     stream(address, count, &mut floor).await?;
     delivery(address, count, &mut floor.delivery).await?;
     post(place, count, &mut floor.post).await?;

@@ -96,7 +96,7 @@ impl Place {
             scene.projects.iter().map(|name| sim.discord().channel(name)).collect();
         let settings = settings(scene, &folder, &sim, &channels)?;
         let configs = settings.write(&folder)?;
-        let ports = Ports { nats: None, gateway: free_port()?, runner: free_port()? };
+        let ports = Ports { nats: free_port()?, gateway: free_port()?, runner: free_port()? };
         let token = discord_sim::DEFAULT_TOKEN;
         let environments = Environments {
             all: base(&folder),

@@ -56,7 +56,7 @@ pub(crate) struct Turns {
 /// When one of them gets no answer.
 pub(crate) async fn measure(place: &mut Place, count: usize) -> Result<Turns> {
     let threads = open_threads(place).await?;
-    let mut ear = Nats::connect(place.stack.nats_address()?).await?;
+    let mut ear = Nats::connect(place.stack.nats_address()).await?;
     ear.subscribe("work.>").await?;
     ear.subscribe(&bucket_subject(RUNS, &">")).await?;
     let mut turns = Turns::default();

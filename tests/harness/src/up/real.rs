@@ -135,7 +135,7 @@ pub(crate) fn prepare(
         more_runner: String::new(),
     };
     let ports = Ports {
-        nats: Some(state.port("nats")?),
+        nats: state.port("nats")?,
         gateway: state.port("gateway")?,
         runner: state.port("runner")?,
     };

@@ -121,7 +121,7 @@ impl Running {
         let stack = &self.stack;
         let mut lines = self.begin.clone();
         lines.push(("watch", self.attach_line()));
-        lines.push(("NATS", format!("nats://{}", stack.nats_address()?)));
+        lines.push(("NATS", format!("nats://{}", stack.nats_address())));
         lines.push(("gateway", format!("http://{}/readyz", stack.gateway_health())));
         lines.push(("runner", format!("http://{}/readyz", stack.runner_health())));
         lines.push(("logs", self.folder.logs().display().to_string()));

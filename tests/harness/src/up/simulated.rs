@@ -93,7 +93,7 @@ pub(crate) async fn prepare(place: &Path, named: Option<PathBuf>) -> Result<Runn
         more_runner: String::new(),
     };
     let ports = Ports {
-        nats: Some(state.port("nats")?),
+        nats: state.port("nats")?,
         gateway: state.port("gateway")?,
         runner: state.port("runner")?,
     };
