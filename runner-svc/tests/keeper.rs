@@ -240,6 +240,22 @@ fn nothing_of_claude_outlives_a_killed_guard() {
     );
 }
 
+/// A claude that waits for its stdin, and that TERM does not end.
+const LISTENER: &str = "trap '' TERM; echo begun; read -r word; echo over";
+
+#[test]
+fn a_claude_whose_guard_was_killed_is_not_told_that_its_input_is_over() {
+    let world = World::new();
+    let spool = world.spool("x", &["sh", "-c", LISTENER]);
+    let _pane = world.keep(&spool);
+    let started = until(|| spool.started().expect("read"));
+    let mut journal = spool.journal(0);
+    assert_eq!(until(|| journal.next_line().expect("read")), line("begun"));
+    kill(started.guard);
+    until(|| (spool.state().expect("asked") == KeeperState::Gone).then_some(()));
+    assert_eq!(journal.next_line().expect("read"), None, "it would be taken for an answer");
+}
+
 #[test]
 fn nothing_of_claude_outlives_a_guard_and_a_keeper_killed_together() {
     let world = World::new();

@@ -41,6 +41,8 @@ pub(crate) struct Inbox {
     written: usize,
     /// The line could not be read: it is not worth waking up for, only to look again later.
     resting: bool,
+    /// Claude is told nothing more.
+    shut: bool,
     /// `None` once it was closed, by us or by claude.
     stdin: Option<ChildStdin>,
 }
@@ -55,6 +57,7 @@ impl Inbox {
             chunk: Vec::with_capacity(CHUNK_BYTES),
             written: 0,
             resting: false,
+            shut: false,
             stdin: Some(stdin),
         }
     }
@@ -62,12 +65,15 @@ impl Inbox {
     /// The pipe to wait for, while a line is under way.
     pub(crate) fn wants_to_write(&self) -> Option<BorrowedFd<'_>> {
         let stdin = self.line.as_ref().and(self.stdin.as_ref()).map(ChildStdin::as_fd);
-        stdin.filter(|_| !self.resting)
+        stdin.filter(|_| !self.resting && !self.shut)
     }
 
     /// Writes as much as claude takes now. What cannot be read now is tried again at the next call.
     pub(crate) fn advance(&mut self) -> Asked {
         self.resting = false;
+        if self.shut {
+            return Asked::Nothing;
+        }
         loop {
             if self.line.is_some() {
                 match self.copy() {
@@ -121,6 +127,13 @@ impl Inbox {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells claude nothing more, and leaves its stdin open: it is ended by a signal, in the middle of
+    /// its turn. At the end of its input it would give up what it waits for and end the turn, and that
+    /// would pass for the run's answer.
+    pub(crate) fn shut(&mut self) {
+        self.shut = true;
     }
 
     /// Closes claude's stdin; a line that is under way is given up, as are all that follow.

@@ -302,7 +302,7 @@ impl Keeper {
         self.stderr.advance();
         if woken.guard_is_gone && !self.guard_is_gone {
             self.guard_is_gone = true;
-            self.inbox.close();
+            self.inbox.shut();
             let act = self.stop.kill(now(), Graces { kill: LEFTOVER_GRACE, ..Graces::default() });
             self.carry_out(act);
         }
@@ -357,7 +357,7 @@ impl Keeper {
         }
         self.fence.look(&self.spool, &self.boot_id);
         if self.fence.is_over(now) {
-            self.inbox.close();
+            self.inbox.shut();
             let act = self.fence.fall(now, &mut self.stop);
             self.carry_out(act);
         }

@@ -255,7 +255,7 @@ async fn a_closed_gateway_cuts_and_refuses_until_it_is_opened() {
 
 #[tokio::test]
 async fn a_client_without_heartbeats_is_closed_and_acknowledgements_can_be_withheld() {
-    let options = Options { heartbeat: Duration::from_millis(100), ..Options::default() };
+    let options = Options { heartbeat: Duration::from_secs(2), ..Options::default() };
     let place = Place::with(options).await;
     place.discord.acknowledge_heartbeats(false);
     let mut socket = Socket::connect(&place.sim).await;
