@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use async_nats::jetstream::Context;
 use platform::clock::now_ms;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
@@ -83,8 +82,12 @@ async fn start(
     let (store, alone) = store::patiently(readiness, || take_store(&config)).await?;
     readiness.ready("store");
     let link = nats::connect_patiently(&config.nats, "holdfast-gateway", readiness).await?;
-    let bus = Bus::attach(link.clone()).await?;
-    same_bus(&store, &link.context, readiness).await?;
+    let (bus, is) = nats::patiently(&link, readiness, async || {
+        Ok((Bus::attach(link.clone()).await?, nats::created(&link.context).await?))
+    })
+    .await
+    .map_err(anyhow::Error::from_boxed)?;
+    same_bus(&store, &is, readiness).await?;
     readiness.ready("nats");
     let (hands, ears) = discord::open(&config.discord)?;
     let routes = Arc::new(config.routes);
@@ -197,9 +200,8 @@ async fn was_bus(store: &Store, is: &str) -> Result<String, StoreError> {
 }
 
 /// Refuses streams that were made anew since: what was released or running in them is unknown.
-async fn same_bus(store: &Store, context: &Context, readiness: &Readiness) -> anyhow::Result<()> {
-    let is = nats::created(context).await.map_err(anyhow::Error::from_boxed)?;
-    let was = store::patiently(readiness, || was_bus(store, &is)).await?;
+async fn same_bus(store: &Store, is: &str, readiness: &Readiness) -> anyhow::Result<()> {
+    let was = store::patiently(readiness, || was_bus(store, is)).await?;
     readiness.ready("store");
     anyhow::ensure!(
         was == is,

@@ -15,8 +15,8 @@ use async_nats::connection::State;
 use async_nats::header::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, Context, stream};
-use async_nats::{Client, Event, ServerError};
-use backon::{ExponentialBuilder, Retryable};
+use async_nats::{Client, Event, RequestError, RequestErrorKind, ServerError};
+use backon::{BackoffBuilder as _, ExponentialBuilder, Retryable};
 use schemas::streams::{self, ConsumerSpec, Kind, StreamSpec};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -184,6 +184,52 @@ pub async fn connect_patiently(
             readiness.not_ready("nats", why);
         })
         .await
+}
+
+/// Asks the server for what a start needs, again and again where it went away meanwhile or gave no
+/// answer in time, saying so in `/readyz`. `ask` may have had its effect each time.
+///
+/// # Errors
+///
+/// What an answer said.
+pub async fn patiently<T, F>(
+    link: &Link,
+    readiness: &Readiness,
+    mut ask: impl FnMut() -> F,
+) -> Result<T, async_nats::Error>
+where
+    F: Future<Output = Result<T, async_nats::Error>>,
+{
+    let mut pauses = ExponentialBuilder::new()
+        .with_max_delay(PAUSE_MAX)
+        .without_max_times()
+        .with_jitter()
+        .build();
+    loop {
+        let connects = *link.connects.borrow();
+        let error = match ask().await {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        let was_there = link.client().connection_state() == State::Connected
+            && *link.connects.borrow() == connects;
+        if was_there && !is_late(&*error) {
+            return Err(error);
+        }
+        let why = link.trouble().await.unwrap_or_else(|| Chain(&*error).to_string());
+        let pause = pauses.next().unwrap_or(PAUSE_MAX);
+        tracing::warn!(why, pause_ms = pause.as_millis(), "trying again");
+        readiness.not_ready("nats", why);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Whether a request was not answered in time.
+fn is_late(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        let request = error.downcast_ref::<RequestError>();
+        request.is_some_and(|request| request.kind() == RequestErrorKind::TimedOut)
+    })
 }
 
 fn log(event: &Event) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
-use platform::nats;
+use platform::nats::{self, Link};
 use platform::tasks::Tasks;
 use schemas::ids::StateId;
 use schemas::presence::Presence;
@@ -108,15 +108,11 @@ async fn begin(
     let tmux = Tmux::new(tmux_socket(state.id), program, for_tmux(&env));
     let link = nats::connect_patiently(&config.nats, "holdfast-runner", readiness).await?;
     let redactor = Redactor::new(&env, &config.claude.env);
-    let bus = Bus::attach(link.clone(), &config).await?.redacting(redactor);
-    let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
-    anyhow::ensure!(
-        state.knows_bus(&is)?,
-        "the streams are not those that this runner has worked with (they are {is}): what it \
-         holds may run elsewhere by now. Restore them, or run `runner-svc accept-bus`"
-    );
-    // Before any spool is looked at: they may be another's by now.
-    let name = Name::take(&bus, state, &config).await?;
+    let (bus, name) =
+        nats::patiently(&link, readiness, async || Ok(attach(&link, &config, state).await?))
+            .await
+            .map_err(anyhow::Error::from_boxed)?;
+    let bus = bus.redacting(redactor);
     readiness.ready("nats");
     let slots = Arc::new(Semaphore::new(usize::from(config.slots)));
     let host = Arc::new(Host {
@@ -167,6 +163,21 @@ async fn begin(
     tasks.spawn("sweep", sweep::run(Arc::clone(&host)));
     tasks.spawn("candidates", candidates::run(Arc::clone(&host)));
     Ok((host, Attempts { slots, set: attempts }))
+}
+
+/// Goes to work with the streams that are there, if they are those of before, and takes the runner's
+/// name.
+async fn attach(link: &Link, config: &Config, state: &StateDir) -> anyhow::Result<(Bus, Name)> {
+    let bus = Bus::attach(link.clone(), config).await?;
+    let is = nats::created(&link.context).await.map_err(anyhow::Error::from_boxed)?;
+    anyhow::ensure!(
+        state.knows_bus(&is)?,
+        "the streams are not those that this runner has worked with (they are {is}): what it \
+         holds may run elsewhere by now. Restore them, or run `runner-svc accept-bus`"
+    );
+    // Before any spool is looked at: they may be another's by now.
+    let name = Name::take(&bus, state, config).await?;
+    Ok((bus, name))
 }
 
 /// What is at work, and what else may be.

@@ -48,6 +48,8 @@ pub struct Proxy {
     way: watch::Sender<Way>,
     /// What makes the way deaf when the client says it.
     word: watch::Sender<Option<String>>,
+    /// Whether anything was lost since.
+    lost: watch::Sender<bool>,
     /// How many connections were taken.
     taken: watch::Sender<usize>,
     /// How often all connections were cut.
@@ -68,12 +70,19 @@ impl Proxy {
         let address = listener.local_addr().context("a proxy without an address")?;
         let (way, _) = watch::channel(Way::Open);
         let (word, _) = watch::channel(None);
+        let (lost, _) = watch::channel(false);
         let (taken, _) = watch::channel(0);
         let (cuts, _) = watch::channel(0);
-        let line = Line { server, way: way.clone(), word: word.clone(), cuts: cuts.clone() };
+        let line = Line {
+            server,
+            way: way.clone(),
+            word: word.clone(),
+            lost: lost.clone(),
+            cuts: cuts.clone(),
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(take(listener, line, taken.clone()));
-        Ok(Self { address, way, word, taken, cuts, _tasks: tasks })
+        Ok(Self { address, way, word, lost, taken, cuts, _tasks: tasks })
     }
 
     /// Where it listens.
@@ -93,13 +102,14 @@ impl Proxy {
 
     /// Becomes deaf in the moment when the client says `word`, which still arrives. Once.
     pub fn deaf_after(&self, word: &str) {
+        self.lost.send_replace(false);
         self.word.send_replace(Some(word.to_owned()));
     }
 
-    /// Waits until its way is like that.
-    pub async fn becomes(&self, way: Way) {
+    /// Waits until something was lost that the server said after the word ([`Proxy::deaf_after`]).
+    pub async fn has_lost(&self) {
         // The sender is here.
-        let _ = self.way.subscribe().wait_for(|is| *is == way).await;
+        let _ = self.lost.subscribe().wait_for(|lost| *lost).await;
     }
 
     /// How many connections it took so far.
@@ -120,6 +130,7 @@ struct Line {
     server: SocketAddr,
     way: watch::Sender<Way>,
     word: watch::Sender<Option<String>>,
+    lost: watch::Sender<bool>,
     cuts: watch::Sender<usize>,
 }
 
@@ -207,6 +218,7 @@ async fn pump(
         }
         let is = *way.borrow_and_update();
         if is == lost {
+            line.lost.send_replace(true);
             // A stream with a hole in it is of no use: it ends when the way is open again.
             let _ = way.wait_for(|way| *way != lost).await;
             return;
@@ -323,8 +335,8 @@ mod tests {
             accepted.read_exact(&mut read).await.unwrap();
             assert_eq!(read, piece.as_bytes());
         }
-        pair.proxy.becomes(Way::Deaf).await;
         accepted.write_all(b"+OK").await.unwrap();
+        pair.proxy.has_lost().await;
         let nothing = timeout(A_MOMENT, client.read_u8()).await;
         assert!(nothing.is_err(), "{nothing:?}");
         assert_eq!(pair.proxy.taken(), 1);

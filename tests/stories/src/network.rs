@@ -24,7 +24,7 @@ async fn with_networks() -> Result<(World, Proxy, Proxy)> {
 
 /// Waits until the answer to what was just said is lost, and mends the network.
 async fn is_lost_once(world: &World, network: &Proxy) -> Result<()> {
-    world.within("the word that nobody answers", network.becomes(Way::Deaf)).await?;
+    world.within("the word that nobody answers", network.has_lost()).await?;
     network.make(Way::Open);
     Ok(())
 }
@@ -121,6 +121,24 @@ async fn a_network_as_slow_as_around_the_earth_doubles_nothing() -> Result<()> {
     for network in [&gateway, &runner] {
         network.make(Way::Slow);
     }
+    let question = world.say("[[say the answer]]")?;
+    is_done_once(&world, question).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_bus_goes_in_the_middle_of_its_start_waits_for_it() -> Result<()> {
+    let world = World::builder().scaled().without_gateway().without_runner().start().await?;
+    let gateway = world.proxy_of_gateway().await?;
+    let runner = world.proxy_of_runner().await?;
+    gateway.deaf_after("STREAM.INFO.WORK");
+    tokio::try_join!(world.start_gateway(), is_lost_once(&world, &gateway))?;
+    // What it asks for, and what it says and cannot know to be heard: that the name is its own.
+    for word in ["STREAM.INFO.WORK", "$KV.RUNNERS."] {
+        runner.deaf_after(word);
+        tokio::try_join!(world.start_runner(), is_lost_once(&world, &runner))?;
+        world.kill_runner().await?;
+    }
+    world.start_runner().await?;
     let question = world.say("[[say the answer]]")?;
     is_done_once(&world, question).await
 }
