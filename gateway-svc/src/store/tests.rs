@@ -14,6 +14,7 @@ mod status;
 mod threads;
 mod together;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -142,15 +143,27 @@ promises![
     an_ask_that_many_decide_is_decided_once,
 ];
 
+/// How many promises are asked of the server at once: each has two gateways at most, of four
+/// connections each, and the server takes a hundred.
+const AT_ONCE: usize = 8;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_promises_hold_on_postgresql() {
     let server = Server::start().await;
+    let (mut asked, mut names) = (JoinSet::new(), HashMap::new());
     let mut broken = Vec::new();
-    for (promise, ask) in all() {
-        let mut asked = JoinSet::new();
-        asked.spawn(ask(server.fresh().await));
-        if asked.join_next().await.is_none_or(|asked| asked.is_err()) {
-            broken.push(promise);
+    let mut promises = all().into_iter();
+    loop {
+        while asked.len() < AT_ONCE
+            && let Some((promise, ask)) = promises.next()
+        {
+            let fresh = server.fresh().await;
+            names.insert(asked.spawn(ask(fresh)).id(), promise);
+        }
+        match asked.join_next_with_id().await {
+            None => break,
+            Some(Ok(_)) => {}
+            Some(Err(error)) => broken.push(names[&error.id()]),
         }
     }
     assert!(broken.is_empty(), "not on PostgreSQL, and why stands above: {broken:#?}");
