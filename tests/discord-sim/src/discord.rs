@@ -110,7 +110,22 @@ impl Discord {
     ///
     /// [`ApiError::UnknownChannel`].
     pub fn deny_bot(&self, channel: ChannelId, deny: Permissions) -> Result<(), ApiError> {
-        self.hub.act(|guild| guild.deny_bot(channel, deny))
+        self.deny(channel, BOT_ID, deny)
+    }
+
+    /// Says what somebody may not do in a channel and its threads; replaces what was said before. Who
+    /// does not see a channel does not see it on the page either, and can use nothing in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::UnknownChannel`].
+    pub fn deny(
+        &self,
+        channel: ChannelId,
+        user: UserId,
+        deny: Permissions,
+    ) -> Result<(), ApiError> {
+        self.hub.act(|guild| guild.deny(channel, user, deny))
     }
 
     /// Says what everybody may do, the bot among them; [`Permissions::USUAL`] at the beginning.
@@ -325,7 +340,7 @@ impl Discord {
         self.hub.act(|guild| guild.add_system_message(channel, about, kind, "", None))
     }
 
-    fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         message: MessageId,
         act: impl FnOnce(&mut Guild, ChannelId) -> Result<T, ApiError>,

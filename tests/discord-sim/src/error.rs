@@ -108,12 +108,16 @@ pub enum ApiError {
         /// The sentence beside it.
         says: String,
     },
-    /// 50083: an edit or a reaction in an archived thread, a message into one that is locked too.
+    /// 50083: an edit, a reaction or a deletion in an archived thread, a message into one that is locked
+    /// too.
     #[error("Thread is archived")]
     ThreadArchived,
     /// 50109.
     #[error("The request body contains invalid JSON.")]
     InvalidJson,
+    /// 160002 (403): an answer to a message where history may not be read.
+    #[error("Cannot reply without permission to read message history")]
+    NoHistory,
     /// 160004.
     #[error("A thread has already been created for this message")]
     ThreadExists,
@@ -192,6 +196,7 @@ impl ApiError {
             Self::InvalidForm { .. } | Self::InvalidField { .. } => 50_035,
             Self::ThreadArchived => 50_083,
             Self::InvalidJson => 50_109,
+            Self::NoHistory => 160_002,
             Self::ThreadExists => 160_004,
             Self::ThreadLocked => 160_005,
         }
@@ -204,7 +209,8 @@ impl ApiError {
             Self::MissingAccess
             | Self::EditOfAnother
             | Self::MissingPermissions
-            | Self::SystemMessage => 403,
+            | Self::SystemMessage
+            | Self::NoHistory => 403,
             Self::NotFound
             | Self::UnknownChannel
             | Self::UnknownGuild

@@ -49,7 +49,7 @@ pub struct Channel {
     pub name: String,
     /// The newest message ever posted in it, deleted or not.
     pub last_message: Option<MessageId>,
-    /// What it changes of the permissions of a member (the bot's are the ones that matter).
+    /// What it changes of the permissions of a member.
     pub overwrites: BTreeMap<UserId, Overwrite>,
     /// Whether it was deleted; its messages stay in the history.
     pub deleted: bool,

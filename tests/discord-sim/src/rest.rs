@@ -4,12 +4,12 @@
 //! rate limits. Handlers ask the guild what is permitted, let it act, and give its answer as
 //! Discord's JSON. What a person does never comes this way.
 
-mod body;
+pub(crate) mod body;
 mod channels;
 mod gate;
 mod interactions;
 mod messages;
-mod people;
+pub(crate) mod people;
 
 use std::sync::Arc;
 

@@ -25,6 +25,23 @@ impl Discord {
         self.hub.act(|guild| guild.press(user, message, custom_id))
     }
 
+    /// Presses a button that is not there: any name, on any message, from any channel that there is.
+    ///
+    /// Discord refuses the like ([`Discord::press`] does); a bot that trusts what is in an interaction
+    /// is fooled by it.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::UnknownChannel`].
+    pub fn forge_press(
+        &self,
+        (channel, message): (ChannelId, MessageId),
+        custom_id: &str,
+        user: UserId,
+    ) -> Result<InteractionId, ApiError> {
+        self.hub.act(|guild| guild.forge(user, (channel, message), custom_id))
+    }
+
     /// Chooses in a select menu: its options' values, or the numbers of people, roles, channels.
     ///
     /// # Errors

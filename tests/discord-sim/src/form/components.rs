@@ -278,6 +278,28 @@ mod tests {
     }
 
     #[test]
+    fn a_select_says_no_more_than_fits_and_takes_no_less_than_it_asks() {
+        let at = |field: &str| format!("components.0.components.0.{field}");
+        assert!(check(&with(select(1), "placeholder", json!("x".repeat(150)))).is_ok());
+        assert_eq!(
+            refused(&with(select(1), "placeholder", json!("x".repeat(151)))),
+            at("placeholder")
+        );
+        assert_eq!(refused(&with(select(2), "min_values", json!(2))), at("min_values"));
+        assert_eq!(refused(&with(select(25), "max_values", json!(26))), at("max_values"));
+        assert!(check(&with(select(2), "min_values", json!(0))).is_ok());
+        for (field, text) in [("label", 101), ("label", 0), ("value", 101), ("description", 101)] {
+            let mut wrong = select(1);
+            wrong["options"][0][field] = json!("x".repeat(text));
+            let path = refused(&json!([row(&json!([wrong]))]));
+            assert_eq!(path, at(&format!("options.0.{field}")), "{text}");
+        }
+        let mut two = select(2);
+        (two["options"][0]["default"], two["options"][1]["default"]) = (json!(true), json!(true));
+        assert_eq!(refused(&json!([row(&json!([two]))])), at("options"));
+    }
+
+    #[test]
     fn what_is_disabled_or_not_offered_cannot_be_used() {
         let mut rows = vec![row(&json!([button("go")])), row(&json!([select(3)]))];
         assert!(find(&rows, "go").is_some());

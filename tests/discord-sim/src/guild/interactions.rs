@@ -113,6 +113,18 @@ impl Guild {
         self.begin(pressed)
     }
 
+    /// Presses what is not there: any name, on any message, from any channel that there is. Discord
+    /// never sends the like; whoever stands in its place might.
+    pub(crate) fn forge(
+        &mut self,
+        user: UserId,
+        place: (ChannelId, MessageId),
+        custom_id: &str,
+    ) -> Result<InteractionId, ApiError> {
+        let forged = self.blank_interaction(InteractionKind::Press, user, place, custom_id);
+        self.begin(forged)
+    }
+
     /// Chooses in a select menu.
     pub(crate) fn select(
         &mut self,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BOT_ID, Guild};
+use super::Guild;
 use crate::error::ApiError;
 use crate::events::Event;
 use crate::ids::{ChannelId, RoleId, UserId};
@@ -83,14 +83,15 @@ impl Guild {
         id
     }
 
-    /// Says what the bot may not do in a channel; replaces what was said before.
-    pub(crate) fn deny_bot(
+    /// Says what a member may not do in a channel; replaces what was said before.
+    pub(crate) fn deny(
         &mut self,
         channel: ChannelId,
+        user: UserId,
         deny: Permissions,
     ) -> Result<(), ApiError> {
         let overwrite = Overwrite { deny, ..Overwrite::default() };
-        self.channel_mut(channel)?.overwrites.insert(BOT_ID, overwrite);
+        self.channel_mut(channel)?.overwrites.insert(user, overwrite);
         self.push_channel_event("CHANNEL_UPDATE", channel);
         Ok(())
     }

@@ -181,8 +181,9 @@ impl Guild {
         Ok(())
     }
 
-    /// Refuses an edit or a reaction in an archived thread.
-    pub(super) fn refuse_if_archived(&self, id: ChannelId) -> Result<(), ApiError> {
+    /// Refuses an edit, a reaction or a deletion in an archived thread. (A person's client wakes the
+    /// thread before it deletes, so that a person is not refused.)
+    pub(crate) fn refuse_if_archived(&self, id: ChannelId) -> Result<(), ApiError> {
         match &self.channel(id)?.thread {
             Some(thread) if thread.archived => Err(ApiError::ThreadArchived),
             Some(_) | None => Ok(()),

@@ -85,7 +85,7 @@ impl PostBody {
 }
 
 /// What a request says, and the files that came with it.
-pub(super) async fn read<T: DeserializeOwned + Default>(
+pub(crate) async fn read<T: DeserializeOwned + Default>(
     request: Request,
 ) -> Result<(T, Vec<NewFile>), ApiError> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());

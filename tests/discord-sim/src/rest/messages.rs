@@ -42,6 +42,10 @@ pub(super) async fn post(
             needed = needed | Permissions::EMBED_LINKS;
         }
         guild.require(BOT_ID, channel, needed)?;
+        let may_read = guild.require(BOT_ID, channel, Permissions::READ_MESSAGE_HISTORY);
+        if draft.reply_to.is_some() && may_read.is_err() {
+            return Err(ApiError::NoHistory);
+        }
         let id = guild.post(BOT_ID, channel, draft)?;
         guild
             .visible(channel, id)
@@ -130,6 +134,7 @@ pub(super) async fn delete(
         let is_own = guild.visible(channel, id)?.author == BOT_ID;
         let needed = if is_own { Permissions::VIEW_CHANNEL } else { Permissions::MANAGE_MESSAGES };
         guild.require(BOT_ID, channel, needed)?;
+        guild.refuse_if_archived(channel)?;
         guild.delete(channel, id)?;
         Ok(StatusCode::NO_CONTENT)
     })

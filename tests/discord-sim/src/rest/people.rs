@@ -128,8 +128,8 @@ pub(super) async fn member(
     if found.is_null() { Err(ApiError::UnknownMember) } else { Ok(found) }
 }
 
-/// The permission that lets the bot do something in a channel, thread or not.
-pub(super) fn send_permission(guild: &Guild, channel: crate::ids::ChannelId) -> Permissions {
+/// The permission that lets somebody write in a channel, thread or not.
+pub(crate) fn send_permission(guild: &Guild, channel: crate::ids::ChannelId) -> Permissions {
     match guild.channel(channel) {
         Ok(it) if it.thread.is_some() => Permissions::SEND_MESSAGES_IN_THREADS,
         Ok(_) | Err(_) => Permissions::SEND_MESSAGES,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use discord_sim::{ApiError, BOT_ID, Callback, InteractionKind, Options, Outcome, Permissions};
+use discord_sim::{
+    ApiError, BOT_ID, Callback, ChannelId, InteractionKind, MessageId, Options, Outcome,
+    Permissions,
+};
 use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, INTENTS, INTERACTION_WINDOW, Place, Socket, modal};
@@ -83,6 +86,37 @@ async fn only_what_is_shown_enabled_and_seen_can_be_used() {
     discord.allow_everyone(Permissions::USUAL);
     discord.delete(message).unwrap();
     assert_eq!(discord.press(message, "allow", alice), Err(ApiError::UnknownMessage));
+}
+
+#[tokio::test]
+async fn who_does_not_see_a_channel_uses_nothing_in_it() {
+    let place = Place::new().await;
+    let (discord, bob) = (&place.discord, place.discord.user("bob"));
+    let thread = place.thread().await;
+    let message = place.bot_asks(thread).await;
+    discord.deny(place.general, bob, Permissions::VIEW_CHANNEL).unwrap();
+    assert_eq!(discord.press(message, "allow", bob), Err(ApiError::MissingAccess));
+    assert_eq!(discord.select(message, "pick", &["a"], bob), Err(ApiError::MissingAccess));
+    assert!(discord.press(message, "allow", place.alice).is_ok(), "others do");
+}
+
+#[tokio::test]
+async fn a_forged_press_is_told_as_it_was_forged_and_a_real_one_cannot_be_like_it() {
+    let place = Place::new().await;
+    let (thread, message) = (place.thread().await, place.bot_asks(place.general).await);
+    let (mut socket, _) = Socket::ready(&place.sim, INTENTS).await;
+    let gone = MessageId(5);
+    for (at, on) in [(thread, message), (place.general, gone)] {
+        let id = place.discord.forge_press((at, on), "allow", place.alice).unwrap();
+        let told = socket.dispatch("INTERACTION_CREATE").await;
+        assert_eq!((&told["id"], &told["channel_id"]), (&json!(id), &json!(at)));
+        assert_eq!(told["data"]["custom_id"], "allow");
+        // What the bot says first is taken, since Discord's own would be.
+        place.answer(id, json!({ "type": 5, "data": { "flags": 64 } })).await;
+    }
+    assert_eq!(place.discord.press(gone, "allow", place.alice), Err(ApiError::UnknownMessage));
+    let nowhere = place.discord.forge_press((ChannelId(5), message), "allow", place.alice);
+    assert_eq!(nowhere, Err(ApiError::UnknownChannel));
 }
 
 #[tokio::test]

@@ -117,6 +117,21 @@ async fn permissions_of_a_channel_hold_for_the_bot() {
 }
 
 #[tokio::test]
+async fn who_may_not_read_history_may_not_answer_a_message() {
+    let place = Place::new().await;
+    let asked = place.discord.say(place.general, place.alice, "question").unwrap();
+    place.discord.deny_bot(place.general, Permissions::READ_MESSAGE_HISTORY).unwrap();
+    let path = format!("/channels/{}/messages", place.general);
+    let to = json!({ "message_id": asked.to_string(), "fail_if_not_exists": false });
+    let answer = json!({ "content": "x", "message_reference": to });
+    let refused = place.bot.post(&path, answer.clone()).await;
+    assert_eq!((refused.status, refused.code()), (403, 160_002));
+    assert_eq!(place.bot.post(&path, json!({ "content": "x" })).await.status, 200);
+    place.discord.deny_bot(place.general, Permissions::default()).unwrap();
+    assert_eq!(place.bot.post(&path, answer).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_nonce_is_posted_once_within_its_window() {
     let place = Place::with(Options {
         rate_limits: false,

@@ -109,6 +109,7 @@ async fn a_message_wakes_an_archived_thread_and_an_edit_does_not() {
     let path = format!("/channels/{thread}/messages/{own}");
     assert_eq!(place.bot.patch(&path, json!({ "content": "x" })).await.code(), 50_083);
     assert_eq!(place.bot.put(&format!("{path}/reactions/%E2%9C%85/@me")).await.code(), 50_083);
+    assert_eq!(place.bot.delete(&path).await.code(), 50_083);
     let list = format!("/channels/{}/threads/archived/public", place.general);
     assert_eq!(place.bot.get(&list).await.body["threads"][0]["id"], thread.to_string());
     place.bot_says(thread, "awake").await;
