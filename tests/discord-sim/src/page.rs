@@ -1,9 +1,9 @@
 //! A plain page on loopback to read and write in the guild, live, without any framework.
 //!
 //! Whoever reaches the port may act as anybody, so it is bound to loopback, answers only to a
-//! loopback name in `Host` (a rebound DNS name is refused) and takes a post only as JSON from its
-//! own origin (another site's page in the same browser is refused). `show` is what it shows,
-//! `acts` what a person does on it.
+//! loopback name in `Host` (a rebound DNS name is refused) and takes a post only as JSON, or as a form
+//! from its own origin (another site's page in the same browser is refused). `show` is what it shows,
+//! `acts` what a person does on it; there is no build step, and nothing comes from elsewhere.
 
 mod acts;
 mod show;
@@ -11,7 +11,7 @@ mod show;
 use std::convert::Infallible;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -23,7 +23,10 @@ use crate::discord::Discord;
 
 const PAGE: &str = include_str!("page/page.html");
 const SCRIPT: &str = include_str!("page/page.js");
+const MARKDOWN: &str = include_str!("page/markdown.js");
 const STYLE: &str = include_str!("page/page.css");
+/// The most that a person sends at once: some files that are too large for the bot among them.
+const UPLOAD_MAX: usize = 100 * 1024 * 1024;
 /// The page may use what comes from here, and nothing from anywhere else.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; script-src 'self'; \
                       style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
@@ -33,13 +36,14 @@ pub(crate) fn router(discord: Discord) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/page.js", get(|| async { typed("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/markdown.js", get(|| async { typed("text/javascript; charset=utf-8", MARKDOWN) }))
         .route("/page.css", get(|| async { typed("text/css; charset=utf-8", STYLE) }))
         .route("/sim/state", get(show::state))
         .route("/sim/messages/{channel}", get(show::messages))
         .route("/sim/modals", get(show::modals))
         .route("/sim/file/{channel}/{file}", get(show::file))
         .route("/sim/events", get(events))
-        .route("/sim/say", post(acts::say))
+        .route("/sim/say", post(acts::say).layer(DefaultBodyLimit::max(UPLOAD_MAX)))
         .route("/sim/edit", post(acts::edit))
         .route("/sim/delete", post(acts::delete))
         .route("/sim/react", post(acts::react))
@@ -48,6 +52,11 @@ pub(crate) fn router(discord: Discord) -> Router {
         .route("/sim/select", post(acts::select))
         .route("/sim/submit", post(acts::submit))
         .route("/sim/close", post(acts::close))
+        .route("/sim/start", post(acts::start))
+        .route("/sim/thread", post(acts::thread))
+        .route("/sim/remove", post(acts::remove))
+        .route("/sim/join", post(acts::join))
+        .route("/sim/role", post(acts::role))
         .layer(middleware::from_fn(only_own_page))
         .with_state(discord)
 }
@@ -68,11 +77,15 @@ fn is_own(method: &Method, headers: &HeaderMap) -> bool {
     if !matches!(name, "127.0.0.1" | "localhost") {
         return false;
     }
-    if text(header::ORIGIN).is_some_and(|it| it != format!("http://{host}")) {
+    let origin = text(header::ORIGIN);
+    let is_ours = origin.is_some_and(|it| it == format!("http://{host}"));
+    if origin.is_some() && !is_ours {
         return false;
     }
-    let is_json = text(header::CONTENT_TYPE).is_some_and(|it| it.starts_with("application/json"));
-    method == Method::GET || method == Method::HEAD || is_json
+    let is = |kind| text(header::CONTENT_TYPE).is_some_and(|it| it.starts_with(kind));
+    // Any page may send a form without being asked first, but not without saying where it is from.
+    let is_form = is_ours && is("multipart/form-data");
+    method == Method::GET || method == Method::HEAD || is("application/json") || is_form
 }
 
 async fn page() -> Response {

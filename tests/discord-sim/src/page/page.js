@@ -1,21 +1,20 @@
 // What the simulator's page does. It asks for the guild as the chosen person sees it whenever the
 // feed says that something changed, and redraws only the messages that differ, so that a text
-// being written or a menu being used stays as it is. All text is set as text, never as HTML.
+// being written or a menu being used stays as it is. Who the person is, each tab remembers by
+// itself: `?as=bob` begins as bob.
 "use strict";
 const $ = (id) => document.getElementById(id);
 let current = location.hash.slice(1) || null;
+let wanted = new URLSearchParams(location.search).get("as");
 let state = { users: [], roles: [], channels: [] };
 let replyTo = null;
 const drawn = new Map(); // message id → { json, node }
-
-function el(tag, props, ...children) {
-  const node = Object.assign(document.createElement(tag), props);
-  node.append(...children);
-  return node;
-}
+const me = () => $("user").value;
+const here = () => state.channels.find((it) => it.id === current);
 
 async function ask(path, body) {
-  const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const isForm = body instanceof FormData;
+  const options = body && { method: "POST", headers: isForm ? {} : { "Content-Type": "application/json" }, body: isForm ? body : JSON.stringify(body) };
   const answer = await fetch(path, options);
   const text = await answer.text();
   if (answer.ok) return text ? JSON.parse(text) : null;
@@ -37,9 +36,13 @@ function reasons(refusal) {
 }
 
 // Does something as the chosen person and says why if it cannot be done.
-async function act(path, body) {
+async function act(path, body, files = []) {
   try {
-    const answer = await ask(path, { user: $("user").value, ...body });
+    const says = { user: me(), ...body };
+    const form = new FormData();
+    form.append("payload_json", JSON.stringify(says));
+    for (const [i, file] of files.entries()) form.append(`files[${i}]`, file, file.name);
+    const answer = await ask(path, files.length ? form : says);
     $("problem").textContent = "";
     return answer ?? true;
   } catch (error) {
@@ -48,15 +51,13 @@ async function act(path, body) {
   }
 }
 
-// Code blocks and `code` as Discord shows them; everything else as it was written.
-function rich(text) {
-  const box = el("div", { className: "text" });
-  for (const [i, part] of text.split(/```(?:[\w+-]*\n)?([\s\S]*?)```\n?/).entries()) {
-    if (i % 2) { box.append(el("pre", {}, el("code", {}, part))); continue; }
-    for (const [j, bit] of part.split(/`([^`\n]+)`/).entries())
-      box.append(j % 2 ? el("code", {}, bit) : document.createTextNode(bit));
-  }
-  return box;
+const plainButton = (text, onclick) => el("button", { type: "button", className: "link", onclick }, text);
+
+// Who or where a number in a text is.
+function nameOf(kind, id) {
+  if (kind === "#") return `#${state.channels.find((it) => it.id === id)?.name ?? "unknown"}`;
+  const found = (kind === "@&" ? state.roles : [...state.users, ...state.bots]).find((it) => it.id === id);
+  return `@${found?.name ?? "unknown"}`;
 }
 
 function systemText(m) {
@@ -66,10 +67,12 @@ function systemText(m) {
 
 function embedNode(embed) {
   const box = el("div", { className: "embed" });
-  if (embed.author?.name) box.append(el("div", { className: "note" }, embed.author.name));
-  if (embed.title) box.append(el("strong", {}, embed.title));
-  if (embed.description) box.append(rich(embed.description));
-  const fields = (embed.fields ?? []).map((f) => el("div", { className: f.inline ? "inline" : "" }, el("dt", {}, f.name), el("dd", {}, rich(f.value))));
+  if (embed.color) box.style.borderLeftColor = `#${embed.color.toString(16).padStart(6, "0")}`;
+  const titled = (text, address) => (address ? link(address, text) : text);
+  if (embed.author?.name) box.append(el("div", { className: "note" }, titled(embed.author.name, embed.author.url)));
+  if (embed.title) box.append(el("strong", {}, titled(embed.title, embed.url)));
+  if (embed.description) box.append(rich(embed.description, nameOf));
+  const fields = (embed.fields ?? []).map((f) => el("div", { className: f.inline ? "inline" : "" }, el("dt", {}, f.name), el("dd", {}, rich(f.value, nameOf))));
   if (fields.length) box.append(el("dl", {}, ...fields));
   if (embed.footer?.text) box.append(el("div", { className: "note" }, embed.footer.text));
   return box;
@@ -78,8 +81,8 @@ function embedNode(embed) {
 const emojiOf = (part) => (part.emoji ? `${part.emoji.name ?? ""} ` : "");
 
 function buttonNode(m, part) {
-  const text = emojiOf(part) + (part.label ?? "");
-  if (part.style === 5) return el("a", { href: part.url, target: "_blank", rel: "noopener noreferrer" }, `${text} ↗`);
+  const text = (emojiOf(part) + (part.label ?? "")).trim();
+  if (part.style === 5) return link(part.url, `${text} ↗`);
   const press = () => act("/sim/press", { message: m.id, custom_id: part.custom_id });
   const node = el("button", { type: "button", className: `style${part.style}`, disabled: Boolean(part.disabled), onclick: press }, text);
   if (part.custom_id) node.dataset.customId = part.custom_id;
@@ -94,31 +97,44 @@ function optionsOf(part) {
   return { 3: part.options, 5: people, 6: roles, 7: [...people, ...roles], 8: channels }[part.type] ?? [];
 }
 
-function selectNodes(m, part) {
+// A menu of which one is chosen is a menu here too; one of several is a list of boxes.
+function menuNode(m, part) {
   const [min, max] = [part.min_values ?? 1, part.max_values ?? 1];
-  const several = max > 1 || min === 0;
-  const options = optionsOf(part).map((it) => el("option", { value: it.value, title: it.description ?? "", defaultSelected: Boolean(it.default) }, emojiOf(it) + it.label));
-  const node = el("select", { disabled: Boolean(part.disabled), multiple: several, title: part.placeholder ?? "", ariaLabel: part.placeholder ?? part.custom_id }, ...options);
+  const title = part.placeholder || "Make a selection";
+  const choose = (values) => act("/sim/select", { message: m.id, custom_id: part.custom_id, values });
+  const named = (it) => emojiOf(it) + it.label;
+  if (min === 1 && max === 1) {
+    const options = optionsOf(part).map((it) => el("option", { value: it.value, defaultSelected: Boolean(it.default) }, named(it) + (it.description ? ` — ${it.description}` : "")));
+    const node = el("select", { disabled: Boolean(part.disabled), ariaLabel: title }, ...options);
+    if (!options.some((it) => it.defaultSelected)) node.prepend(el("option", { value: "", disabled: true, defaultSelected: true }, title));
+    node.onchange = () => choose([node.value]);
+    node.dataset.customId = part.custom_id;
+    return node;
+  }
+  const boxes = optionsOf(part).map((it) => el("input", { type: "checkbox", value: it.value, defaultChecked: Boolean(it.default) }));
+  const lines = optionsOf(part).map((it, i) => el("label", {}, boxes[i], el("span", {}, named(it), it.description ? el("small", { className: "note" }, ` ${it.description}`) : "")));
+  const chosen = () => boxes.filter((it) => it.checked).map((it) => it.value);
+  const done = el("button", { type: "button", className: "style1", onclick: () => choose(chosen()) }, "Choose");
+  const count = () => { const many = chosen().length; done.disabled = Boolean(part.disabled) || many < min || max < many; };
+  const node = el("fieldset", { disabled: Boolean(part.disabled), onchange: count }, el("legend", {}, `${title} (${min} to ${max})`), ...lines, done);
   node.dataset.customId = part.custom_id;
-  const choose = () => act("/sim/select", { message: m.id, custom_id: part.custom_id, values: [...node.selectedOptions].map((it) => it.value) });
-  if (several) return [node, el("button", { type: "button", disabled: node.disabled, onclick: choose }, `Choose (${min} to ${max})`)];
-  if (!options.some((it) => it.defaultSelected)) node.prepend(el("option", { value: "", disabled: true, defaultSelected: true }, part.placeholder ?? "Choose…"));
-  node.onchange = choose;
-  return [node];
+  count();
+  return node;
 }
 
 function rowNode(m, row) {
-  const parts = (row.components ?? []).flatMap((part) => (part.type === 2 ? [buttonNode(m, part)] : selectNodes(m, part)));
-  return el("div", { className: "row" }, ...parts);
+  return el("div", { className: "row" }, ...(row.components ?? []).map((part) => (part.type === 2 ? buttonNode(m, part) : menuNode(m, part))));
 }
+
+const sizeOf = (bytes) => (bytes < 1024 ? `${bytes} bytes` : bytes < 1048576 ? `${(bytes / 1024).toFixed(1)} kB` : `${(bytes / 1048576).toFixed(1)} MB`);
 
 function fileNode(file) {
   if (file.image) return el("img", { src: file.url, alt: file.name, title: file.name, loading: "lazy" });
-  return el("div", { className: "note" }, "📎 ", el("a", { href: file.url, download: file.name }, file.name), `, ${file.size} bytes`);
+  return el("div", { className: "file" }, "📎 ", el("a", { href: file.url, download: file.name }, file.name), el("span", { className: "note" }, ` ${sizeOf(file.size)}`));
 }
 
 function reactionNode(m, r) {
-  const mine = r.ids.includes($("user").value);
+  const mine = r.ids.includes(me());
   const toggle = () => act(mine ? "/sim/unreact" : "/sim/react", { message: m.id, emoji: r.emoji });
   return el("button", { type: "button", className: "reaction", ariaPressed: String(mine), title: r.by.join(", "), onclick: toggle }, `${r.emoji} ${r.by.length}`);
 }
@@ -146,10 +162,11 @@ function reactNode(m) {
 function toolsNode(m, node) {
   const tools = el("div", { className: "tools" });
   if (m.ephemeral || m.system) return tools;
-  const link = (text, onclick) => el("button", { type: "button", className: "link", onclick }, text);
-  tools.append(reactNode(m), link("reply", () => answerTo(m)));
-  if (m.author_id === $("user").value)
-    tools.append(link("edit", () => editNode(m, node)), link("delete", () => act("/sim/delete", { message: m.id })));
+  const inChannel = here() && !here().parent;
+  const begin = async () => { const begun = await act("/sim/start", { message: m.id, name: m.content.slice(0, 40) || "a thread" }); if (begun?.id) open(begun.id); };
+  tools.append(reactNode(m), plainButton("reply", () => answerTo(m)));
+  if (inChannel && !m.thread) tools.append(plainButton("start thread", begin));
+  if (m.author_id === me()) tools.append(plainButton("edit", () => editNode(m, node)), plainButton("delete", () => act("/sim/delete", { message: m.id })));
   return tools;
 }
 
@@ -161,22 +178,34 @@ function outcomeNode(m) {
   return "";
 }
 
+// The message that is answered, in a line above.
+function quoteNode(m) {
+  const go = (event) => { event.preventDefault(); $(`m${m.reply_to}`)?.scrollIntoView(); };
+  return el("a", { className: "quote", href: `#m${m.reply_to}`, onclick: go }, `↱ ${m.answers ?? "a message that is not here"}`);
+}
+
+function faceNode(m) {
+  const face = el("span", { className: "face", ariaHidden: "true" }, [...m.author][0]?.toUpperCase() ?? "?");
+  face.style.setProperty("--hue", m.bot ? 235 : Number(BigInt(m.author_id) % 360n));
+  return face;
+}
+
 function messageNode(m) {
   const node = el("article", { id: `m${m.id}` });
   const name = el("h2", { className: m.bot ? "bot" : "" }, m.author);
-  const time = el("time", { dateTime: m.at, title: m.at }, new Date(m.at).toLocaleTimeString());
+  const time = el("time", { dateTime: m.at, title: m.at }, new Date(m.at).toLocaleTimeString(undefined, { timeStyle: "short" }));
   if (m.system) {
     node.className = "system";
     node.append(name, systemText(m), " ", time);
     return node;
   }
-  node.append(name, time);
+  node.append(...(m.reply_to ? [quoteNode(m)] : []), faceNode(m), name, m.bot ? el("span", { className: "tag" }, "APP") : "", time);
   if (m.edited) node.append(el("span", { className: "note", title: m.before.join("\n———\n") }, " (edited)"));
-  if (m.reply_to) node.append(el("span", { className: "note" }, " in answer to ", el("a", { href: `#m${m.reply_to}`, onclick: (event) => { event.preventDefault(); $(`m${m.reply_to}`)?.scrollIntoView(); } }, m.answers ?? m.reply_to)));
-  if (m.content) node.append(rich(m.content));
+  if (m.content) node.append(rich(m.content, nameOf));
   node.append(...m.embeds.map(embedNode), ...m.files.map(fileNode), ...m.components.map((row) => rowNode(m, row)), outcomeNode(m));
   const under = el("div", {}, ...m.reactions.map((r) => reactionNode(m, r)));
-  if (m.thread && m.thread !== current) under.append(el("button", { type: "button", className: "link", onclick: () => open(m.thread) }, "thread ›"));
+  const thread = m.thread && m.thread !== current && state.channels.find((it) => it.id === m.thread);
+  if (thread) under.append(el("button", { type: "button", className: "branch", onclick: () => open(m.thread) }, `${thread.name} ›`, el("span", { className: "note" }, ` ${marksOf(thread)}`)));
   node.append(under, toolsNode(m, node));
   if (m.ephemeral) {
     node.className = "ephemeral";
@@ -184,6 +213,8 @@ function messageNode(m) {
   }
   return node;
 }
+
+const marksOf = (c) => [c.locked && "🔒 locked", c.archived && "🗄 archived"].filter(Boolean).join(" ");
 
 function channelButton(c) {
   const mark = c.locked ? "🔒 " : c.parent ? "↳ " : "# ";
@@ -193,28 +224,65 @@ function channelButton(c) {
   return node;
 }
 
+function showHeader() {
+  const place = here();
+  $("where").textContent = place ? (place.parent ? "↳ " : "# ") + place.name : "no channel yet";
+  $("marks").textContent = place ? marksOf(place) : "";
+  $("tools").hidden = !place?.parent;
+  $("archive").textContent = place?.archived ? "unarchive" : "archive";
+  if (!place?.parent) $("name-form").hidden = true;
+  $("lock").textContent = place?.locked ? "unlock" : "lock";
+  const typing = place?.typing ?? [];
+  $("typing").textContent = typing.length ? `${typing.map((it) => it.name).join(", ")} ${typing.length > 1 ? "are" : "is"} typing…` : "";
+  clearTimeout(showHeader.later);
+  if (typing.length) showHeader.later = setTimeout(refresh, Math.min(...typing.map((it) => it.left_ms)) + 50);
+}
+
+// Who acts here, with the roles that can be given and taken.
+function showPeople() {
+  const names = JSON.stringify([state.users, state.roles]);
+  if ($("user").dataset.names === names) return;
+  const before = me();
+  $("user").dataset.names = names;
+  const rolesOf = (u) => state.roles.filter((it) => u.roles.includes(it.id)).map((it) => it.name);
+  const named = (u) => u.name + (u.roles.length ? ` (${rolesOf(u).join(", ")})` : "");
+  $("user").replaceChildren(...state.users.map((u) => el("option", { value: u.id }, named(u))));
+  const chosen = state.users.find((u) => u.name === wanted || u.id === wanted) ?? state.users.find((u) => u.id === before);
+  if (chosen) { $("user").value = chosen.id; wanted = null; }
+  showRoles();
+}
+
+function showRoles() {
+  const own = state.users.find((it) => it.id === me())?.roles ?? [];
+  const box = (role) => {
+    const node = el("input", { type: "checkbox", checked: own.includes(role.id) });
+    node.onchange = () => act("/sim/role", { role: role.name, has: node.checked });
+    return el("label", {}, node, role.name);
+  };
+  $("roles").replaceChildren(...state.roles.filter((it) => it.name !== "@everyone").map(box));
+}
+
 async function showState() {
-  state = await ask("/sim/state");
-  if (!state.channels.some((c) => c.id === current)) current = state.channels.find((c) => !c.parent)?.id ?? null;
+  const viewer = me();
+  state = await ask(`/sim/state${viewer && `?user=${viewer}`}`);
+  showPeople();
+  // What somebody else sees was asked for.
+  if (me() !== viewer) again = true;
+  if (!here()) current = state.channels.find((c) => !c.parent)?.id ?? null;
   $("guild").textContent = state.guild;
-  const here = state.channels.find((c) => c.id === current);
-  $("where").textContent = here ? (here.parent ? "↳ " : "# ") + here.name : "no channel yet";
+  showHeader();
   const rows = state.channels.filter((c) => !c.parent).flatMap((c) => [c, ...state.channels.filter((t) => t.parent === c.id)]);
   $("channels").replaceChildren(...rows.map(channelButton));
-  const names = JSON.stringify(state.users);
-  if ($("user").dataset.names === names) return;
-  const chosen = $("user").value;
-  $("user").dataset.names = names;
-  $("user").replaceChildren(...state.users.map((u) => el("option", { value: u.id }, u.name)));
-  if (state.users.some((u) => u.id === chosen)) $("user").value = chosen;
 }
 
 async function showMessages() {
-  const [box, user] = [$("messages"), $("user").value];
-  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+  const [box, user] = [$("messages"), me()];
+  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40 || box.dataset.of !== current;
+  box.dataset.of = current;
   const list = current ? await ask(`/sim/messages/${current}${user && `?user=${user}`}`) : [];
   const nodes = list.map((m) => {
-    const json = JSON.stringify([m, user]);
+    const thread = state.channels.find((it) => it.id === m.thread);
+    const json = JSON.stringify([m, user, thread?.name, thread && marksOf(thread)]);
     const before = drawn.get(m.id);
     if (before?.json === json) return before.node;
     const node = messageNode(m);
@@ -233,11 +301,12 @@ function inputNode(input) {
   const props = { name: input.custom_id, value: input.value ?? "", placeholder: input.placeholder ?? "", required: input.required, minLength: input.min_length, maxLength: input.max_length };
   const field = el(input.several_lines ? "textarea" : "input", props);
   if (input.several_lines) field.rows = 4;
+  field.setAttribute("aria-label", input.label);
   return el("label", {}, input.label + (input.required ? " *" : ""), field);
 }
 
 async function showModal() {
-  const user = $("user").value;
+  const user = me();
   const [shown] = user ? await ask(`/sim/modals?user=${user}`) : [];
   const dialog = $("modal");
   if (dialog.open && dialog.dataset.interaction !== shown?.interaction) dialog.close();
@@ -274,6 +343,7 @@ async function refresh() {
 function open(id) {
   current = id;
   history.replaceState(null, "", `#${id}`);
+  $("name-form").hidden = true;
   answerTo(null);
   refresh();
 }
@@ -281,27 +351,45 @@ function open(id) {
 function answerTo(m) {
   replyTo = m?.id ?? null;
   $("reply").hidden = !m;
-  if (m) $("reply").replaceChildren(`answering ${m.author} (${m.id}) `, el("button", { type: "button", className: "link", onclick: () => answerTo(null) }, "leave"));
+  if (m) $("reply").replaceChildren(`answering ${m.author} `, plainButton("leave", () => answerTo(null)));
+  if (m) $("text").focus();
 }
 
 async function send() {
-  const text = $("text").value;
-  if (!text || !current) return;
-  if (await act("/sim/say", { channel: current, text, reply_to: replyTo })) {
+  const [text, files] = [$("text").value, [...$("files").files]];
+  if ((!text && !files.length) || !current) return;
+  if (await act("/sim/say", { channel: current, text, reply_to: replyTo }, files)) {
     $("text").value = "";
+    $("files").value = "";
     answerTo(null);
   }
+}
+
+// A form in which one thing is written, and what is then done.
+function oneField(form, field, done) {
+  $(form).onsubmit = async (event) => { event.preventDefault(); if (await done($(field).value)) $(field).value = ""; };
 }
 
 $("form").onsubmit = (event) => { event.preventDefault(); send(); };
 $("text").onkeydown = (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
 };
-$("user").onchange = refresh;
+$("text").onpaste = (event) => { if (event.clipboardData.files.length) $("files").files = event.clipboardData.files; };
+$("user").onchange = () => { sessionStorage.setItem("user", me()); showRoles(); refresh(); };
+wanted ??= sessionStorage.getItem("user");
+const change = (what) => act("/sim/thread", { channel: current, ...what });
+$("rename").onclick = () => { $("name").value = here().name; $("name-form").hidden = false; $("name").focus(); };
+oneField("name-form", "name", async (name) => { const done = await change({ name }); $("name-form").hidden = Boolean(done); return done; });
+$("archive").onclick = () => change({ archived: !here().archived });
+$("lock").onclick = () => change({ locked: !here().locked });
+$("remove").onclick = () => act("/sim/remove", { channel: current });
+oneField("role-form", "role", (role) => act("/sim/role", { role, has: true }));
+oneField("join-form", "join", (name) => act("/sim/join", { name }));
 $("modal-form").onsubmit = (event) => { event.preventDefault(); submitModal(); };
 const closeModal = () => act("/sim/close", { interaction: $("modal").dataset.interaction });
 $("modal-cancel").onclick = closeModal;
 $("modal").oncancel = (event) => { event.preventDefault(); closeModal(); };
+setInterval(() => { for (const it of document.querySelectorAll("time[data-seconds]")) it.textContent = away(Number(it.dataset.seconds)); }, 5000);
 const feed = new EventSource("/sim/events");
 feed.onopen = () => { $("live").textContent = "live"; };
 feed.onerror = () => { $("live").textContent = "reconnecting…"; };

@@ -1,5 +1,7 @@
 //! What the page shows: the guild as one person sees it, as JSON.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderName, header};
@@ -12,13 +14,17 @@ use crate::discord::Discord;
 use crate::error::ApiError;
 use crate::guild::Guild;
 use crate::ids::{AttachmentId, ChannelId, InteractionId, MessageId, UserId};
-use crate::model::{Attachment, Channel, Interaction, Message, Outcome};
+use crate::model::{Attachment, Channel, Interaction, Message, Outcome, User};
+use crate::permissions::Permissions;
 
 /// The media types that the page shows as an image. No type that can hold a script is among them.
 const IMAGES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
+/// How long a sign of typing is shown (Discord's clients: ten seconds).
+const TYPING_MS: u64 = 10_000;
+
 /// The most characters that are shown of a message that was answered.
-const EXCERPT: usize = 40;
+const EXCERPT: usize = 60;
 
 /// Who looks.
 #[derive(Deserialize)]
@@ -26,21 +32,33 @@ pub(super) struct Viewer {
     user: Option<UserId>,
 }
 
-pub(super) async fn state(State(discord): State<Discord>) -> Json<Value> {
+pub(super) async fn state(
+    State(discord): State<Discord>,
+    Query(viewer): Query<Viewer>,
+) -> Json<Value> {
+    let now_ms = discord.hub.clock.now_ms();
     Json(discord.view(|view| {
         let guild = view.guild;
-        let users = guild.users().filter(|it| !it.bot);
+        let user = |it: &User| json!({ "id": it.id, "name": it.name, "roles": it.roles });
+        let (bots, people): (Vec<_>, Vec<_>) = guild.users().partition(|it| it.bot);
+        let seen = guild.channels().filter(|it| sees(guild, viewer.user, it.id));
         json!({
             "guild": guild.name(),
-            "users": users.map(|it| json!({ "id": it.id, "name": it.name })).collect::<Vec<_>>(),
+            "users": people.into_iter().map(user).collect::<Vec<_>>(),
+            "bots": bots.into_iter().map(user).collect::<Vec<_>>(),
             "roles": guild.roles().map(|it| json!({ "id": it.id, "name": it.name }))
                 .collect::<Vec<_>>(),
-            "channels": guild.channels().map(|it| channel(guild, it)).collect::<Vec<_>>(),
+            "channels": seen.map(|it| channel(guild, it, now_ms)).collect::<Vec<_>>(),
         })
     }))
 }
 
-fn channel(guild: &Guild, channel: &Channel) -> Value {
+/// Whether somebody sees a channel; nobody in particular sees all.
+fn sees(guild: &Guild, viewer: Option<UserId>, channel: ChannelId) -> bool {
+    viewer.is_none_or(|it| guild.require(it, channel, Permissions::default()).is_ok())
+}
+
+fn channel(guild: &Guild, channel: &Channel, now_ms: u64) -> Value {
     let thread = channel.thread.as_ref();
     json!({
         "id": channel.id,
@@ -48,8 +66,26 @@ fn channel(guild: &Guild, channel: &Channel) -> Value {
         "parent": thread.map(|it| it.parent),
         "archived": thread.is_some_and(|it| it.archived),
         "locked": thread.is_some_and(|it| it.locked),
-        "messages": guild.messages(channel.id).count(),
+        "typing": typing(guild, channel.id, now_ms),
     })
+}
+
+/// Who types in a channel: each sign counts for a while, or until that person has written.
+fn typing(guild: &Guild, channel: ChannelId, now_ms: u64) -> Vec<Value> {
+    let mut last: BTreeMap<UserId, u64> = BTreeMap::new();
+    for sign in guild.typing().iter().filter(|it| it.channel == channel) {
+        last.insert(sign.user, sign.at_ms);
+    }
+    let has_written = |user, since| {
+        let newer = guild.messages(channel).rev().take_while(|it| since <= it.created_ms);
+        newer.into_iter().any(|it| it.author == user)
+    };
+    last.retain(|&user, &mut at_ms| now_ms < at_ms + TYPING_MS && !has_written(user, at_ms));
+    let shown = last.into_iter().filter_map(|(user, at_ms)| {
+        let name = &guild.user(user)?.name;
+        Some(json!({ "name": name, "left_ms": at_ms + TYPING_MS - now_ms }))
+    });
+    shown.collect()
 }
 
 pub(super) async fn messages(
@@ -60,6 +96,9 @@ pub(super) async fn messages(
     discord.view(|view| {
         let guild = view.guild;
         guild.channel(id)?;
+        if !sees(guild, viewer.user, id) {
+            return Err(ApiError::MissingAccess);
+        }
         let mut shown: Vec<_> = guild.history(id).filter(|it| it.is_visible()).collect();
         if let Some(user) = viewer.user {
             shown.extend(guild.private_messages(id, user));

@@ -1,6 +1,9 @@
 //! The page and what is behind it.
 
-use discord_sim::{InteractionId, NewFile, UserId};
+use std::time::Duration;
+
+use discord_sim::{InteractionId, NewFile, Permissions, UserId};
+use reqwest_serenity::multipart::{Form, Part};
 use reqwest_serenity::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -70,8 +73,10 @@ async fn seen_by(place: &Place, user: UserId) -> Value {
 async fn a_person_edits_answers_and_deletes_at_the_page() {
     let place = Place::new().await;
     let first = place.discord.say(place.general, place.alice, "frist").unwrap();
-    let edit = json!({ "message": first, "text": "first" });
-    assert_eq!(act(&place, "edit", edit).await.status, 204);
+    let edit = |user| json!({ "message": first, "user": user, "text": "first" });
+    let bob = place.discord.user("bob");
+    assert_eq!(act(&place, "edit", edit(bob)).await.code(), 50_005, "it is not his");
+    assert_eq!(act(&place, "edit", edit(place.alice)).await.status, 204);
     let reply = json!({ "channel": place.general, "user": place.alice, "text": "second",
         "reply_to": first });
     assert_eq!(act(&place, "say", reply).await.status, 200);
@@ -80,7 +85,9 @@ async fn a_person_edits_answers_and_deletes_at_the_page() {
     assert_eq!(shown[0]["before"], json!(["frist"]));
     assert_eq!(shown[1]["reply_to"], first.to_string());
     assert_eq!(shown[1]["answers"], "alice: first");
-    assert_eq!(act(&place, "delete", json!({ "message": first })).await.status, 204);
+    let delete = |user| json!({ "message": first, "user": user });
+    assert_eq!(act(&place, "delete", delete(bob)).await.code(), 50_013);
+    assert_eq!(act(&place, "delete", delete(place.alice)).await.status, 204);
     let shown = seen_by(&place, place.alice).await;
     assert_eq!(shown[0]["content"], "second");
     assert_eq!(shown[0]["answers"], "a message that was deleted");
@@ -148,6 +155,110 @@ async fn a_file_is_saved_from_the_page_and_only_an_image_is_shown() {
     assert_eq!(seen.header("content-type"), "image/png");
     assert_eq!((&shown[0]["image"], &shown[1]["image"]), (&json!(false), &json!(true)));
     assert_eq!(seen.header("x-content-type-options"), "nosniff");
+}
+
+#[tokio::test]
+async fn files_are_sent_from_the_page_and_from_no_other() {
+    let place = Place::new().await;
+    let form = |name: &str| {
+        let part = Part::bytes(vec![7; 3_000_000]).file_name(name.to_owned());
+        Form::new().text("payload_json", say(&place, "with a file")).part("files[0]", part)
+    };
+    let own = place.sim.page_url.trim_end_matches('/').to_owned();
+    let post = || Client::new().post(format!("{own}/sim/say"));
+    assert_eq!(ask(post().multipart(form("a.txt"))).await.status, 403, "from who knows where");
+    let elsewhere = post().header("Origin", "https://evil.example");
+    assert_eq!(ask(elsewhere.multipart(form("a.txt"))).await.status, 403);
+    let sent = ask(post().header("Origin", own.as_str()).multipart(form("../../x"))).await;
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    let said = &place.discord.messages(place.general)[0];
+    assert_eq!((said.content.as_str(), said.attachments.len()), ("with a file", 1));
+    assert_eq!(
+        (said.attachments[0].filename.as_str(), said.attachments[0].size),
+        (".._.._x", 3_000_000)
+    );
+}
+
+/// What the page knows of the channels that somebody sees.
+async fn state_of(place: &Place, user: UserId) -> Value {
+    ask(Client::new().get(format!("{}sim/state?user={user}", place.sim.page_url))).await.body
+}
+
+#[tokio::test]
+async fn who_does_not_see_a_channel_neither_reads_nor_writes_in_it_at_the_page() {
+    let place = Place::new().await;
+    let bob = place.discord.user("bob");
+    place.discord.deny(place.general, bob, Permissions::VIEW_CHANNEL).unwrap();
+    let thread = place.thread().await;
+    assert_eq!(state_of(&place, bob).await["channels"], json!([]));
+    assert_eq!(state_of(&place, place.alice).await["channels"].as_array().unwrap().len(), 2);
+    let url = format!("{}sim/messages/{thread}?user={bob}", place.sim.page_url);
+    assert_eq!(ask(Client::new().get(url)).await.code(), 50_001);
+    let said = json!({ "channel": thread, "user": bob, "text": "hello" });
+    assert_eq!(act(&place, "say", said).await.code(), 50_001);
+    place.discord.deny(place.general, bob, Permissions::SEND_MESSAGES_IN_THREADS).unwrap();
+    let said = json!({ "channel": thread, "user": bob, "text": "hello" });
+    assert_eq!(act(&place, "say", said).await.code(), 50_013, "he only reads");
+}
+
+#[tokio::test]
+async fn a_thread_is_started_named_archived_locked_and_deleted_at_the_page() {
+    let place = Place::new().await;
+    let (alice, message) =
+        (place.alice, place.discord.say(place.general, place.alice, "question").unwrap());
+    let start = json!({ "message": message, "user": alice, "name": "mine" });
+    let thread = act(&place, "start", start).await.body["id"].clone();
+    assert_eq!(thread, json!(message));
+    let change = async |what: Value| {
+        let mut body = json!({ "channel": thread, "user": alice });
+        body.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        act(&place, "thread", body).await.status
+    };
+    let shown = async || state_of(&place, alice).await["channels"].get(1).cloned();
+    assert_eq!(change(json!({ "name": "ours" })).await, 204);
+    assert_eq!(change(json!({ "archived": true, "locked": true })).await, 204);
+    let now = shown().await.unwrap();
+    assert_eq!(
+        (&now["name"], &now["archived"], &now["locked"]),
+        (&json!("ours"), &json!(true), &json!(true))
+    );
+    assert_eq!(change(json!({ "name": "x" })).await, 400, "it is archived");
+    let remove = json!({ "channel": thread, "user": alice });
+    assert_eq!(act(&place, "remove", remove).await.status, 204);
+    assert_eq!(shown().await, None);
+}
+
+#[tokio::test]
+async fn people_and_roles_are_added_and_taken_at_the_page() {
+    let place = Place::new().await;
+    let bob = act(&place, "join", json!({ "name": "bob" })).await.body["id"].clone();
+    let role = |has: bool| json!({ "user": bob, "role": "dev", "has": has });
+    let roles = async || {
+        let users = state_of(&place, place.alice).await["users"].take();
+        users.as_array().unwrap().iter().find(|it| it["id"] == bob).unwrap()["roles"].clone()
+    };
+    assert_eq!(act(&place, "role", role(true)).await.status, 204);
+    assert_eq!(roles().await, json!([place.discord.role("dev")]));
+    assert_eq!(act(&place, "role", role(false)).await.status, 204);
+    assert_eq!(roles().await, json!([]));
+}
+
+#[tokio::test]
+async fn who_types_is_shown_until_that_one_wrote_or_ten_seconds_are_over() {
+    let place = Place::new().await;
+    let typing = async || state_of(&place, place.alice).await["channels"][0]["typing"].take();
+    let path = format!("/channels/{}/typing", place.general);
+    let types = async || assert_eq!(place.bot.post(&path, json!({})).await.status, 204);
+    assert_eq!(typing().await, json!([]));
+    types().await;
+    assert_eq!(typing().await[0]["name"], "holdfast");
+    place.discord.say(place.general, place.alice, "and I do not").unwrap();
+    assert_eq!(typing().await[0]["name"], "holdfast");
+    place.bot_says(place.general, "there").await;
+    assert_eq!(typing().await, json!([]));
+    types().await;
+    place.discord.advance(Duration::from_secs(10));
+    assert_eq!(typing().await, json!([]));
 }
 
 #[tokio::test]
