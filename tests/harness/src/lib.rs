@@ -22,6 +22,7 @@
 //! | `colleague.rs`, `proxy.rs` | a second runner that shares the project, and its network |
 //! | `secured.rs`, `accounts.rs` | a bus with keys and TLS, and one with accounts and credentials |
 //! | `cluster.rs` | a bus of three servers |
+//! | `browser.rs` | a headless Chromium, to use the page of the simulated Discord as a person does |
 //! | `ending.rs` | what a story must not leave behind |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
 //! | `postgres.rs`, `second_gateway.rs` | a store that several gateways share |
@@ -33,6 +34,7 @@
 //! beyond those it is told of, talks to loopback alone, and writes only into its own folder.
 
 mod accounts;
+mod browser;
 pub mod builder;
 mod cluster;
 mod colleague;
@@ -66,6 +68,7 @@ mod waiting;
 mod world;
 
 pub use anthropic_sim::{self, Sim as Anthropic};
+pub use browser::{Browser, Tab};
 pub use builder::{Builder, Claude, Content, People};
 pub use colleague::{COLLEAGUE, Colleague, SCALED_ACK_WAIT};
 pub use discord_sim::{self, Discord};

@@ -1,12 +1,17 @@
 //! Where the programs are: ours beside the running one, the others where `cargo xtask` put them.
 //!
 //! `HOLDFAST_NATS_SERVER` and `HOLDFAST_CLAUDE` win; without them the cache of the checkout is
-//! looked at. Nothing is fetched here: `cargo xtask fetch` does that.
+//! looked at. A browser is the machine's own, or what `HOLDFAST_CHROMIUM` names. Nothing is fetched
+//! here: `cargo xtask fetch` does that.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+
+/// What a Chromium is called, Debian's name first; xtask looks for the same.
+const CHROMIUMS: [&str; 4] =
+    ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
 
 /// A program of this workspace, built with the one that runs.
 ///
@@ -40,11 +45,32 @@ pub fn claude() -> Result<PathBuf> {
     fetched("HOLDFAST_CLAUDE", "claude")
 }
 
+/// The Chromium to look at pages with.
+///
+/// # Errors
+///
+/// When there is none, with how to get it.
+pub fn chromium() -> Result<PathBuf> {
+    if let Some(set) = named("HOLDFAST_CHROMIUM")? {
+        return Ok(set);
+    }
+    let found = CHROMIUMS.into_iter().find_map(on_path);
+    found.context(
+        "there is no Chromium on PATH: `apt-get install chromium`, or set HOLDFAST_CHROMIUM",
+    )
+}
+
+/// The file that a variable names, if it names one.
+fn named(variable: &str) -> Result<Option<PathBuf>> {
+    let Some(set) = env::var_os(variable) else { return Ok(None) };
+    let path = PathBuf::from(set);
+    ensure!(path.is_file(), "{variable} is {}, and there is no such file", path.display());
+    Ok(Some(path))
+}
+
 fn fetched(variable: &str, name: &str) -> Result<PathBuf> {
-    if let Some(set) = env::var_os(variable) {
-        let path = PathBuf::from(set);
-        ensure!(path.is_file(), "{variable} is {}, and there is no such file", path.display());
-        return Ok(path);
+    if let Some(set) = named(variable)? {
+        return Ok(set);
     }
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cached = |dir: &Path| dir.join(".holdfast/cache/bin").join(name);

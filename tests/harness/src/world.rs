@@ -155,6 +155,13 @@ impl World {
         self.write(thread, who, text, Vec::new())
     }
 
+    /// A question that somebody wrote in the project's channel by other means, as at the page.
+    pub fn asked(&self, message: MessageId) -> Question<'_> {
+        lock(&self.asked).push(message);
+        self.measure.note(Happened::Asked);
+        Question::new(self, message, self.channel)
+    }
+
     pub(crate) fn write(
         &self,
         channel: ChannelId,

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use harness::discord_sim::{InteractionId, Message, MessageId, NewFile, View};
+use harness::discord_sim::{ChannelId, InteractionId, Message, MessageId, NewFile, View};
 use harness::{Builder, Claude, Postgres, Question, World};
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::deciding::order;
 use crate::kills::{kill_all, kill_claude};
 
 /// Leave to make a file.
-fn touch(name: &str) -> String {
+pub(crate) fn touch(name: &str) -> String {
     let touch = json!({"command": format!("touch {name}"), "description": "Make a file"});
     format!("[[think hm]] [[tool Bash {touch}]] [[say it says: {{result}}]]")
 }
@@ -36,7 +36,7 @@ fn plan(text: &str) -> String {
 }
 
 /// A Discord that waits for a busy machine.
-fn patient() -> Builder {
+pub(crate) fn patient() -> Builder {
     World::builder().discord(|it| it.interaction_window = Duration::from_secs(80))
 }
 
@@ -78,10 +78,27 @@ impl Ask {
         let pressed = discord.press(self.message, &self.id, discord.user(who));
         pressed.map_err(|error| anyhow!("no press: {error:?}"))
     }
+
+    /// The message that it is on.
+    pub(crate) fn message(&self) -> MessageId {
+        self.message
+    }
+
+    /// A click at it that Discord never sent: from another place, or when its message is gone.
+    pub(crate) fn forge(
+        &self,
+        world: &World,
+        who: &str,
+        place: ChannelId,
+    ) -> Result<InteractionId> {
+        let discord = world.discord();
+        let forged = discord.forge_press((place, self.message), &self.id, discord.user(who));
+        forged.map_err(|error| anyhow!("no press: {error:?}"))
+    }
 }
 
-fn find(view: &View<'_>, question: Question<'_>, label: &str, passed: usize) -> Option<Ask> {
-    let messages = view.guild.messages(question.thread());
+fn find(view: &View<'_>, place: ChannelId, label: &str, passed: usize) -> Option<Ask> {
+    let messages = view.guild.messages(place);
     let all =
         messages.flat_map(|message| clickable(message).into_iter().map(|it| (message.id, it)));
     let mut named = all.filter(|(_, (name, _))| name == label).skip(passed);
@@ -90,7 +107,12 @@ fn find(view: &View<'_>, question: Question<'_>, label: &str, passed: usize) -> 
 
 /// Waits until claude asks, and takes the button of this label.
 pub(crate) async fn asks(world: &World, question: Question<'_>, label: &str) -> Result<Ask> {
-    world.sees(label, |view| find(view, question, label, 0)).await
+    asks_in(world, question.thread(), label).await
+}
+
+/// Waits until claude asks in some place, and takes the button of this label.
+pub(crate) async fn asks_in(world: &World, place: ChannelId, label: &str) -> Result<Ask> {
+    world.sees(label, |view| find(view, place, label, 0)).await
 }
 
 /// Somebody clicks.
@@ -99,7 +121,7 @@ fn clicks(world: &World, who: &str, ask: &Ask) -> Result<InteractionId> {
 }
 
 /// What somebody is told.
-async fn told(world: &World, click: InteractionId) -> Result<String> {
+pub(crate) async fn told(world: &World, click: InteractionId) -> Result<String> {
     world
         .sees("an answer to a click", |view| {
             let mut answers = view.guild.answers_to(click);

@@ -25,14 +25,15 @@ impl Discord {
         self.hub.act(|guild| guild.press(user, message, custom_id))
     }
 
-    /// Presses a button that is not there: any name, on any message, from any channel that there is.
+    /// Presses a button that is not there: any name, on any message there ever was, from any channel that
+    /// there is.
     ///
     /// Discord refuses the like ([`Discord::press`] does); a bot that trusts what is in an interaction
     /// is fooled by it.
     ///
     /// # Errors
     ///
-    /// [`ApiError::UnknownChannel`].
+    /// [`ApiError::UnknownChannel`], [`ApiError::UnknownMessage`].
     pub fn forge_press(
         &self,
         (channel, message): (ChannelId, MessageId),

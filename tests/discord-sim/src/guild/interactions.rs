@@ -113,14 +113,16 @@ impl Guild {
         self.begin(pressed)
     }
 
-    /// Presses what is not there: any name, on any message, from any channel that there is. Discord
-    /// never sends the like; whoever stands in its place might.
+    /// Presses what is not there: any name, on any message there ever was, from any channel that there is.
+    /// Discord never sends the like; whoever stands in its place might.
     pub(crate) fn forge(
         &mut self,
         user: UserId,
         place: (ChannelId, MessageId),
         custom_id: &str,
     ) -> Result<InteractionId, ApiError> {
+        // A press says what it is on, whole.
+        self.any_message(place.1).ok_or(ApiError::UnknownMessage)?;
         let forged = self.blank_interaction(InteractionKind::Press, user, place, custom_id);
         self.begin(forged)
     }

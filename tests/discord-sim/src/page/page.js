@@ -68,7 +68,7 @@ function systemText(m) {
 function embedNode(embed) {
   const box = el("div", { className: "embed" });
   if (embed.color) box.style.borderLeftColor = `#${embed.color.toString(16).padStart(6, "0")}`;
-  const titled = (text, address) => (address ? link(address, text) : text);
+  const titled = (text, address) => (/^https?:/.test(address ?? "") ? link(address, text) : text);
   if (embed.author?.name) box.append(el("div", { className: "note" }, titled(embed.author.name, embed.author.url)));
   if (embed.title) box.append(el("strong", {}, titled(embed.title, embed.url)));
   if (embed.description) box.append(rich(embed.description, nameOf));
@@ -162,9 +162,10 @@ function reactNode(m) {
 function toolsNode(m, node) {
   const tools = el("div", { className: "tools" });
   if (m.ephemeral || m.system) return tools;
-  const inChannel = here() && !here().parent;
+  const [inChannel, isStarter] = [here() && !here().parent, m.id === current];
   const begin = async () => { const begun = await act("/sim/start", { message: m.id, name: m.content.slice(0, 40) || "a thread" }); if (begun?.id) open(begun.id); };
-  tools.append(reactNode(m), plainButton("reply", () => answerTo(m)));
+  tools.append(reactNode(m));
+  if (!isStarter) tools.append(plainButton("reply", () => answerTo(m)));
   if (inChannel && !m.thread) tools.append(plainButton("start thread", begin));
   if (m.author_id === me()) tools.append(plainButton("edit", () => editNode(m, node)), plainButton("delete", () => act("/sim/delete", { message: m.id })));
   return tools;
@@ -181,7 +182,8 @@ function outcomeNode(m) {
 // The message that is answered, in a line above.
 function quoteNode(m) {
   const go = (event) => { event.preventDefault(); $(`m${m.reply_to}`)?.scrollIntoView(); };
-  return el("a", { className: "quote", href: `#m${m.reply_to}`, onclick: go }, `↱ ${m.answers ?? "a message that is not here"}`);
+  const said = (m.answers ?? "a message that is not here").replace(/[*_~`|]+|^[#>-]+ /gm, "");
+  return el("a", { className: "quote", href: `#m${m.reply_to}`, onclick: go }, `↱ ${said}`);
 }
 
 function faceNode(m) {
@@ -191,6 +193,8 @@ function faceNode(m) {
 }
 
 function messageNode(m) {
+  // A thread begins with the message that it was started from, as it is now.
+  if (m.starter) return messageNode(m.starter);
   const node = el("article", { id: `m${m.id}` });
   const name = el("h2", { className: m.bot ? "bot" : "" }, m.author);
   const time = el("time", { dateTime: m.at, title: m.at }, new Date(m.at).toLocaleTimeString(undefined, { timeStyle: "short" }));
@@ -375,7 +379,12 @@ $("text").onkeydown = (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
 };
 $("text").onpaste = (event) => { if (event.clipboardData.files.length) $("files").files = event.clipboardData.files; };
-$("user").onchange = () => { sessionStorage.setItem("user", me()); showRoles(); refresh(); };
+$("user").onchange = () => {
+  sessionStorage.setItem("user", me());
+  history.replaceState(null, "", location.pathname + location.hash);
+  showRoles();
+  refresh();
+};
 wanted ??= sessionStorage.getItem("user");
 const change = (what) => act("/sim/thread", { channel: current, ...what });
 $("rename").onclick = () => { $("name").value = here().name; $("name-form").hidden = false; $("name").focus(); };

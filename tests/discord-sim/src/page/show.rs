@@ -14,7 +14,7 @@ use crate::discord::Discord;
 use crate::error::ApiError;
 use crate::guild::Guild;
 use crate::ids::{AttachmentId, ChannelId, InteractionId, MessageId, UserId};
-use crate::model::{Attachment, Channel, Interaction, Message, Outcome, User};
+use crate::model::{Attachment, Channel, Interaction, Message, MessageKind, Outcome, User};
 use crate::permissions::Permissions;
 
 /// The media types that the page shows as an image. No type that can hold a script is among them.
@@ -126,6 +126,7 @@ fn message(guild: &Guild, message: &Message, viewer: Option<UserId>) -> Value {
         "at": iso8601(message.created_ms),
         "edited": message.edited_ms.is_some(),
         "before": message.before.iter().map(|it| &it.content).collect::<Vec<_>>(),
+        "starter": starter_of(guild, message).map(|it| self::message(guild, it, viewer)),
         "reply_to": message.reference.and_then(|it| it.message),
         "answers": message.reference.and_then(|it| it.message).and_then(|it| excerpt(guild, it)),
         "content": message.content,
@@ -139,6 +140,12 @@ fn message(guild: &Guild, message: &Message, viewer: Option<UserId>) -> Value {
         "outcome": outcome_of(guild, message),
         "last_use": last_use.map(|it| json!({ "id": it.id, "outcome": word(it.outcome) })),
     })
+}
+
+/// The message that a thread was started from, which its first entry stands for.
+fn starter_of<'a>(guild: &'a Guild, entry: &Message) -> Option<&'a Message> {
+    let named = entry.reference.filter(|_| entry.kind == MessageKind::THREAD_STARTER)?.message?;
+    guild.message(named).filter(|it| it.is_visible() && it.kind.is_written())
 }
 
 /// Whom and what a message answers, in a few words.

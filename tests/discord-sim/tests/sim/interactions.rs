@@ -105,7 +105,8 @@ async fn a_forged_press_is_told_as_it_was_forged_and_a_real_one_cannot_be_like_i
     let place = Place::new().await;
     let (thread, message) = (place.thread().await, place.bot_asks(place.general).await);
     let (mut socket, _) = Socket::ready(&place.sim, INTENTS).await;
-    let gone = MessageId(5);
+    let gone = place.bot_asks(place.general).await;
+    place.discord.delete(gone).unwrap();
     for (at, on) in [(thread, message), (place.general, gone)] {
         let id = place.discord.forge_press((at, on), "allow", place.alice).unwrap();
         let told = socket.dispatch("INTERACTION_CREATE").await;
@@ -117,6 +118,8 @@ async fn a_forged_press_is_told_as_it_was_forged_and_a_real_one_cannot_be_like_i
     assert_eq!(place.discord.press(gone, "allow", place.alice), Err(ApiError::UnknownMessage));
     let nowhere = place.discord.forge_press((ChannelId(5), message), "allow", place.alice);
     assert_eq!(nowhere, Err(ApiError::UnknownChannel));
+    let never = place.discord.forge_press((thread, MessageId(5)), "allow", place.alice);
+    assert_eq!(never, Err(ApiError::UnknownMessage));
 }
 
 #[tokio::test]

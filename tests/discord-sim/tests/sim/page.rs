@@ -214,6 +214,9 @@ async fn a_thread_is_started_named_archived_locked_and_deleted_at_the_page() {
         body.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
         act(&place, "thread", body).await.status
     };
+    let url = format!("{}sim/messages/{message}?user={alice}", place.sim.page_url);
+    let first = ask(Client::new().get(url)).await.body[0].take();
+    assert_eq!(first["starter"]["content"], "question", "the thread begins with it");
     let shown = async || state_of(&place, alice).await["channels"].get(1).cloned();
     assert_eq!(change(json!({ "name": "ours" })).await, 204);
     assert_eq!(change(json!({ "archived": true, "locked": true })).await, 204);
