@@ -257,8 +257,20 @@ impl Discord {
         Ok(member.roles.iter().map(|role| RoleId::new(role.get())).collect::<Result<_, _>>()?)
     }
 
-    /// Writes a message. A repeat of its nonce within Discord's window is the same message.
+    /// Writes a message. A repeat of its nonce within Discord's window is the same message. Where the bot may
+    /// not read history it may answer no message: the words come without saying what they answer.
     pub(crate) async fn post(&self, channel: ChannelId, post: Post<'_>) -> Result<MessageId> {
+        const NO_HISTORY: i64 = 160_002;
+        let alone = Post { reply_to: None, nonce: post.nonce.clone(), ..post };
+        match self.post_as_it_is(channel, post).await {
+            Err(DiscordError::Refused { code: NO_HISTORY, .. }) => {
+                self.post_as_it_is(channel, alone).await
+            }
+            posted => posted,
+        }
+    }
+
+    async fn post_as_it_is(&self, channel: ChannelId, post: Post<'_>) -> Result<MessageId> {
         let mut message = CreateMessage::new()
             .content(post.content)
             .nonce(discord::Nonce::String(post.nonce))

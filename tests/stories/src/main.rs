@@ -47,6 +47,7 @@ mod seed;
 mod shared;
 mod shut_out;
 mod status;
+mod threadless;
 mod threads;
 mod unchanged;
 mod up;
