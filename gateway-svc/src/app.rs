@@ -140,8 +140,8 @@ async fn start(
     );
     let posting = poster::run(poster, signals.clone(), stop.clone());
     tasks.spawn("poster", ended(posting));
-    let shows = config.shows_status;
-    let status = Status { store, discord: hands, bus, signals, routes, gateway, shows };
+    let (shows, fresh) = (config.shows_status, config.times.fresh);
+    let status = Status { store, discord: hands, bus, signals, routes, gateway, fresh, shows };
     beside(status, readiness, stop, tasks);
     let listening = ears.listen(say, stop.clone());
     tasks.spawn("Discord", async move { Ok(listening.await?) });

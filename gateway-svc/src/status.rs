@@ -58,6 +58,8 @@ pub(crate) struct Status {
     pub(crate) routes: Arc<Routes>,
     /// The gateway, as the others know it.
     pub(crate) gateway: String,
+    /// How old a message gets.
+    pub(crate) fresh: Duration,
     /// Whether there are to be any; else those that are left are taken away.
     pub(crate) shows: bool,
 }
@@ -187,7 +189,7 @@ impl Status {
         let terms = self.routes.project(&run.project).map_or(&USUAL, |project| &project.terms);
         let standing = standing(run, all, heard, since_ms, sights, terms, now);
         let text = show::text(&standing);
-        plan(run, &standing, text, board.known.get(&run.run), now)
+        plan(run, &standing, text, board.known.get(&run.run), self.fresh, now)
     }
 
     /// Does it. Returns what is known of the message then; `None`: nothing new.

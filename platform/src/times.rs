@@ -1,6 +1,7 @@
-//! The times that a shared project's runners hold each other to, and their scale in tests.
+//! The times that a shared project's runners hold each other to, and a few of the gateway's own, and their
+//! scale in tests.
 //!
-//! In use they are the constants of `schemas::streams`, one set for everybody. A test that waits for
+//! In use they are constants, most of `schemas::streams`, one set for everybody. A test that waits for
 //! a take-over cannot wait for minutes, so each has a variable of the environment that gives it in
 //! milliseconds; all programs of one bus must be given the same. What does not fit together is
 //! refused at start. Nothing here waits or asks for the time.
@@ -24,6 +25,12 @@ pub const TAKEOVER_MS: &str = "HOLDFAST_TAKEOVER_MS";
 /// Sets [`Times::given_up`], for tests.
 pub const GIVEN_UP_MS: &str = "HOLDFAST_GIVEN_UP_MS";
 
+/// Sets [`Times::fresh`], for tests.
+pub const FRESH_MS: &str = "HOLDFAST_STATUS_FRESH_MS";
+
+/// See [`Times::fresh`].
+const FRESH: Duration = Duration::from_secs(50 * 60);
+
 /// How long what may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
@@ -39,6 +46,9 @@ pub struct Times {
     pub takeover: Duration,
     /// See [`streams::GIVEN_UP`].
     pub given_up: Duration,
+    /// How old a status message gets before there is a fresh one: Discord limits edits of messages that
+    /// are older than an hour (code 30046).
+    pub fresh: Duration,
 }
 
 impl Default for Times {
@@ -50,6 +60,7 @@ impl Default for Times {
             kill_grace: streams::KILL_GRACE,
             takeover: streams::TAKEOVER,
             given_up: streams::GIVEN_UP,
+            fresh: FRESH,
         }
     }
 }
@@ -72,13 +83,14 @@ impl Times {
             kill_grace: time(KILL_GRACE_MS, own.kill_grace),
             takeover: time(TAKEOVER_MS, own.takeover),
             given_up: time(GIVEN_UP_MS, own.given_up),
+            fresh: time(FRESH_MS, own.fresh),
         };
         times.check(problems);
         times
     }
 
     fn check(&self, problems: &mut Problems) {
-        let Self { ack_wait, renew, fence, kill_grace, takeover, given_up } = *self;
+        let Self { ack_wait, renew, fence, kill_grace, takeover, given_up, fresh: _ } = *self;
         problems.check(fence + kill_grace < takeover, TAKEOVER_MS, || {
             format!(
                 "must be more than the fence and the kill grace together ({fence:?} and \

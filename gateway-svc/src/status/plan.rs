@@ -15,9 +15,6 @@ use crate::store::Watched;
 
 /// A run that ends sooner has no status message.
 pub(super) const SHOW_AFTER: Duration = Duration::from_secs(2);
-/// Discord limits edits of messages that are older than an hour (code 30046); before that there is a
-/// fresh one.
-pub(super) const FRESH: Duration = Duration::from_secs(50 * 60);
 
 /// What was heard of a run.
 #[derive(Clone, Debug)]
@@ -106,12 +103,13 @@ fn untaken<'a>(run: &'a Watched, sights: &'a [Sight], terms: &Terms, now_ms: i64
     }
 }
 
-/// Decides. `text` is what the message should say by where the run stands.
+/// Decides. `text` is what the message should say by where the run stands, `fresh` how old it gets.
 pub(super) fn plan(
     run: &Watched,
     standing: &Standing<'_>,
     text: String,
     known: Option<&Known>,
+    fresh: Duration,
     now_ms: i64,
 ) -> Act {
     let Some(shown) = &run.shown else {
@@ -125,7 +123,7 @@ pub(super) fn plan(
     // Not posted yet, or nobody may.
     let Some(message) = shown.message else { return Act::Nothing };
     let waited = run.released_ms.is_some_and(|released_ms| shown.made_ms < released_ms);
-    if waited && run.attempt.is_some() || millis(FRESH) <= now_ms - shown.made_ms {
+    if waited && run.attempt.is_some() || millis(fresh) <= now_ms - shown.made_ms {
         return Act::Post(text);
     }
     let known = known.filter(|known| known.row == shown.row);
@@ -149,6 +147,7 @@ mod tests {
     use crate::store::Shown;
 
     const NOW_MS: i64 = 10_000_000;
+    const FRESH: Duration = Duration::from_secs(50 * 60);
 
     fn run(message: u64) -> Watched {
         Watched {
@@ -181,7 +180,7 @@ mod tests {
 
     fn act(run: &Watched, known: Option<&Known>) -> Act {
         let standing = Standing::Queued { behind: 1 };
-        plan(run, &standing, "text".into(), known, NOW_MS)
+        plan(run, &standing, "text".into(), known, FRESH, NOW_MS)
     }
 
     #[test]
@@ -227,7 +226,7 @@ mod tests {
     #[test]
     fn a_process_that_just_began_waits_until_it_hears_something() {
         let (run, starting) = (with_message(1_000), Standing::Starting { runner: None });
-        assert_eq!(plan(&run, &starting, "text".into(), None, NOW_MS), Act::Nothing);
+        assert_eq!(plan(&run, &starting, "text".into(), None, FRESH, NOW_MS), Act::Nothing);
     }
 
     #[test]

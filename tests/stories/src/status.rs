@@ -244,6 +244,57 @@ async fn a_run_without_a_runner_says_so_until_one_comes() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_grows_old_is_replaced_by_a_fresh_one_over_a_restart_as_well() -> Result<()>
+{
+    let world = world().every_env("HOLDFAST_STATUS_FRESH_MS", "8000").start().await?;
+    let question = in_the_middle(&world).await?;
+    let first = shows(&world, question, "💭 Thinking").await?;
+    let next = async |old: &Message| {
+        let is_next = |it: &Message| it.is_visible() && old.id < it.id;
+        world
+            .sees("a fresh status", |view| statuses(view, question).into_iter().find(is_next))
+            .await
+    };
+    let second = next(&first).await?;
+    world.kill_gateway().await?;
+    world.kill_runner().await?;
+    world.start_runner().await?;
+    world.start_gateway().await?;
+    let third = next(&second).await?;
+    for old in [first.id, second.id] {
+        world
+            .sees("that the old one is gone", |view| {
+                (!view.guild.message(old)?.is_visible()).then_some(())
+            })
+            .await?;
+    }
+    assert!(first.id < second.id && second.id < third.id);
+    world.release("go")?;
+    assert_eq!(question.mark().await?, "✅");
+    assert_eq!(question.said_in_thread()?, ["the answer"]);
+    gone(&world, question).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_that_is_not_heard_of_is_named_until_it_is_back() -> Result<()> {
+    let world = world().start().await?;
+    let question = in_the_middle(&world).await?;
+    let status = shows(&world, question, "💭 Thinking").await?;
+    world.kill_runner().await?;
+    world.kill_gateway().await?;
+    world.start_gateway().await?;
+    let silent = shows(&world, question, "No word from **host** since <t:").await?;
+    assert!(silent.content.ends_with("claude may still be at work."), "{}", silent.content);
+    assert_eq!(silent.id, status.id);
+    world.start_runner().await?;
+    assert_eq!(shows(&world, question, "💭 Thinking").await?.id, status.id);
+    world.release("go")?;
+    ends_with(&world, question, 1).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_without_a_slot_says_who_is_busy() -> Result<()> {
     let world = world().slots(1).start().await?;
     let first = in_the_middle(&world).await?;
