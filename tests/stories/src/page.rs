@@ -149,12 +149,13 @@ async fn a_person_answers_denies_and_stops_at_the_page() -> Result<()> {
     let stores = [("SQLite", "one file"), ("PostgreSQL", "a server")];
     let checks =
         [("Unit tests", "fast"), ("Lints", "clippy and rustfmt"), ("Chaos", "takes minutes")];
+    let times = ["push", "pull request", "tag", "night", "week"].map(|it| (it, "each"));
     let drop = json!({"command": "rm -r build", "description": "Begin from nothing"});
     let steps = format!(
         "[[think hm]] {} {} {} [[tool Bash {drop}]] [[wait never]]",
         question("Which store should the tests run on?", &stores, false),
         question("Which checks belong into CI?", &checks, true),
-        question("What should it be called?", &stores, false),
+        question("When should it run?", &times, false),
     );
     let file = script(&world, "ci.md", &steps)?;
     let asked = asks(&world, &alice, "Set up CI", &file).await?;
@@ -166,15 +167,18 @@ async fn a_person_answers_denies_and_stops_at_the_page() -> Result<()> {
     all_restart(&world).await?;
     alice.click("button", "Choose").await?;
     alice.shows("alice answered: Unit tests, Lints").await?;
-    alice.click("button", "Other…").await?;
-    writes_and_hands_in(&alice, "the nightly").await?;
-    alice.shows("alice answered: the nightly").await?;
+    // More than fit into buttons are a menu.
+    alice.choose("Make a selection", "Other…").await?;
+    writes_and_hands_in(&alice, "at noon").await?;
+    alice.shows("alice answered: at noon").await?;
     alice.click("button", "Deny with reason…").await?;
     writes_and_hands_in(&alice, "the cache is slow to fill").await?;
     alice.shows("Denied by alice: the cache is slow to fill").await?;
     world.reached("never").await?;
     // ⏹ under the question, in its channel.
     alice.click("button", "# app").await?;
+    // Only what somebody asked has reactions.
+    alice.has(".reaction").await?;
     alice.choose("React", "⏹️").await?;
     assert_eq!(asked.mark().await?, "⏹️");
     alice.click("button", "↳ Set up CI").await?;

@@ -97,6 +97,9 @@ function optionsOf(part) {
   return { 3: part.options, 5: people, 6: roles, 7: [...people, ...roles], 8: channels }[part.type] ?? [];
 }
 
+// What is ticked in a list of boxes and not handed in yet: a message is drawn anew when anything of it changes.
+const ticked = new Map();
+
 // A menu of which one is chosen is a menu here too; one of several is a list of boxes.
 function menuNode(m, part) {
   const [min, max] = [part.min_values ?? 1, part.max_values ?? 1];
@@ -111,12 +114,14 @@ function menuNode(m, part) {
     node.dataset.customId = part.custom_id;
     return node;
   }
-  const boxes = optionsOf(part).map((it) => el("input", { type: "checkbox", value: it.value, defaultChecked: Boolean(it.default) }));
+  const list = `${m.id} ${part.custom_id}`;
+  const before = ticked.get(list);
+  const boxes = optionsOf(part).map((it) => el("input", { type: "checkbox", value: it.value, defaultChecked: before ? before.includes(it.value) : Boolean(it.default) }));
   const lines = optionsOf(part).map((it, i) => el("label", {}, boxes[i], el("span", {}, named(it), it.description ? el("small", { className: "note" }, ` ${it.description}`) : "")));
   const chosen = () => boxes.filter((it) => it.checked).map((it) => it.value);
-  const done = el("button", { type: "button", className: "style1", onclick: () => choose(chosen()) }, "Choose");
+  const done = el("button", { type: "button", className: "style1", onclick: () => { ticked.delete(list); choose(chosen()); } }, "Choose");
   const count = () => { const many = chosen().length; done.disabled = Boolean(part.disabled) || many < min || max < many; };
-  const node = el("fieldset", { disabled: Boolean(part.disabled), onchange: count }, el("legend", {}, `${title} (${min} to ${max})`), ...lines, done);
+  const node = el("fieldset", { disabled: Boolean(part.disabled), onchange: () => { ticked.set(list, chosen()); count(); } }, el("legend", {}, `${title} (${min} to ${max})`), ...lines, done);
   node.dataset.customId = part.custom_id;
   count();
   return node;
