@@ -173,16 +173,10 @@ pub async fn connect_patiently(
     name: &str,
     readiness: &Readiness,
 ) -> Result<Link, NatsError> {
-    let pauses =
-        ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
     (|| connect(settings, name))
-        .retry(pauses)
+        .retry(pauses())
         .when(|error| matches!(error, NatsError::Unreachable { .. }))
-        .notify(|error, pause| {
-            let why = Chain(error).to_string();
-            tracing::warn!(why, pause_ms = pause.as_millis(), "trying again");
-            readiness.not_ready("nats", why);
-        })
+        .notify(|error, pause| will_try_again(readiness, Chain(error).to_string(), pause))
         .await
 }
 
@@ -200,11 +194,7 @@ pub async fn patiently<T, F>(
 where
     F: Future<Output = Result<T, async_nats::Error>>,
 {
-    let mut pauses = ExponentialBuilder::new()
-        .with_max_delay(PAUSE_MAX)
-        .without_max_times()
-        .with_jitter()
-        .build();
+    let mut pauses = pauses().build();
     loop {
         let connects = *link.connects.borrow();
         let error = match ask().await {
@@ -218,10 +208,20 @@ where
         }
         let why = link.trouble().await.unwrap_or_else(|| Chain(&*error).to_string());
         let pause = pauses.next().unwrap_or(PAUSE_MAX);
-        tracing::warn!(why, pause_ms = pause.as_millis(), "trying again");
-        readiness.not_ready("nats", why);
+        will_try_again(readiness, why, pause);
         tokio::time::sleep(pause).await;
     }
+}
+
+/// The pauses between the tries of a start: without an end, each with some chance in it.
+fn pauses() -> ExponentialBuilder {
+    ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter()
+}
+
+/// Says in the log and in `/readyz` why a start waits.
+fn will_try_again(readiness: &Readiness, why: String, pause: Duration) {
+    tracing::warn!(why, pause_ms = pause.as_millis(), "trying again");
+    readiness.not_ready("nats", why);
 }
 
 /// Whether a request was not answered in time.

@@ -14,6 +14,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::instead::offers_over;
+use super::orders::put_control;
 use super::outbox::insert_rows;
 use super::{Result, Store, StoreError, Tx, number, text};
 use crate::asks::{self, Click, Decided, Key};
@@ -220,21 +221,8 @@ pub(super) async fn answer(
 ) -> Result<()> {
     let (ask, attempt, by_name) = (key.ask.clone(), key.attempt, by.name.clone());
     let what = What::Answer { ask, attempt, decision, by: by_name };
-    let what = serde_json::to_string(&what)
-        .map_err(|source| StoreError::BadJson { what: "control", source })?;
-    sqlx::query(
-        "INSERT INTO controls (run, generation, id, what, by_user, by_name, at_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (run, generation, id) DO NOTHING",
-    )
-    .bind(key.run.as_str())
-    .bind(i64::from(key.generation.0))
-    .bind(control_id(key.attempt, &key.ask))
-    .bind(text(&what))
-    .bind(number(by.id.get()))
-    .bind(text(&by.name))
-    .bind(now_ms)
-    .execute(&mut **tx)
-    .await?;
+    let (of, id) = ((&key.run, key.generation), control_id(key.attempt, &key.ask));
+    put_control(tx, of, &id, &what, (by.id.get(), &by.name), now_ms).await?;
     set_state(tx, key, "decided").await
 }
 

@@ -403,14 +403,27 @@ pub(super) async fn stop(
     by: (u64, &str),
     now_ms: i64,
 ) -> Result<()> {
-    let what = serde_json::to_string(&What::Stop { by: by.1.to_owned() })
+    let what = What::Stop { by: by.1.to_owned() };
+    put_control(tx, (&place.run, place.generation), id, &what, by, now_ms).await
+}
+
+/// Stores what a generation of a run is to be told, once by this id; `by` as for [`stop`].
+pub(super) async fn put_control(
+    tx: &mut Tx,
+    (run, generation): (&RunId, Generation),
+    id: &str,
+    what: &What,
+    by: (u64, &str),
+    now_ms: i64,
+) -> Result<()> {
+    let what = serde_json::to_string(what)
         .map_err(|source| StoreError::BadJson { what: "control", source })?;
     sqlx::query(
         "INSERT INTO controls (run, generation, id, what, by_user, by_name, at_ms)
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (run, generation, id) DO NOTHING",
     )
-    .bind(place.run.as_str())
-    .bind(i64::from(place.generation.0))
+    .bind(run.as_str())
+    .bind(i64::from(generation.0))
     .bind(id)
     .bind(what)
     .bind(number(by.0))
