@@ -284,16 +284,23 @@ fn borrow(dir: &Path, from: &Link) -> Result<(), PlaceError> {
     let objects = dir.join("objects");
     let mut alternates = from.common.join("objects").into_os_string();
     alternates.push("\n");
-    let copies = [
-        (from.admin.join("index"), dir.join("index")),
-        (from.common.join("shallow"), dir.join("shallow")),
-    ];
+    let shallow = (from.common.join("shallow"), dir.join("shallow"));
     let write = || -> io::Result<()> {
         fs::create_dir_all(objects.join("info"))?;
         fs::write(objects.join("info/alternates"), alternates.as_bytes())?;
-        copies.iter().try_for_each(|(from, to)| gone(fs::copy(from, to).map(drop)))
+        gone(copy_index(from, &dir.join("index")))?;
+        gone(fs::copy(&shallow.0, &shallow.1).map(drop))
     };
     write().map_err(PlaceError::disk(dir))
+}
+
+/// Copies a worktree's index, with its time: a file that is as old as the index is compared by what is in
+/// it (`racy-git(7)`), and beside a younger index a change within the same second would not be seen.
+pub(super) fn copy_index(from: &Link, to: &Path) -> io::Result<()> {
+    let index = from.admin.join("index");
+    let modified = fs::metadata(&index)?.modified()?;
+    fs::copy(&index, to)?;
+    fs::File::options().write(true).open(to)?.set_modified(modified)
 }
 
 /// A single line of git's.

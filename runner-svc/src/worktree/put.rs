@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use schemas::carried::{CHANGES_MAX, Changes};
 use schemas::ids::{ProjectName, ThreadId};
 
-use super::carry::{CarryError, Changed, LOCK_MAX};
+use super::carry::{CarryError, Changed, LOCK_MAX, copy_index};
 use super::git::Link;
 use super::place::{Known, Place, PlaceError};
 use super::{Held, Site, Worktrees};
@@ -247,7 +247,7 @@ impl Held<'_> {
         let Some(head) = git.commit(path, "HEAD").await? else { return Ok(None) };
         // This time into the repository itself, with an index that knows of no other place.
         let index = self.place.aside().join("index");
-        fs::copy(link.admin.join("index"), &index).map_err(PlaceError::disk(&index))?;
+        copy_index(link, &index).map_err(PlaceError::disk(&index))?;
         let mut env = self.all.git_env.clone();
         env.insert("GIT_INDEX_FILE".into(), index.into());
         let now = self.snapshot(&env, &head, copies).await?;

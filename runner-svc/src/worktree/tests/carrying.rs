@@ -243,6 +243,29 @@ async fn what_stands_on_commits_that_a_host_lacks_is_not_put() {
 }
 
 #[tokio::test]
+async fn a_change_of_the_second_in_which_the_index_was_written_is_taken() {
+    let world = World::new();
+    let path = world.worktree().await;
+    // git looks at nothing but size and time then, as it does within a second of any file.
+    for (name, value) in [("core.trustctime", "false"), ("core.checkStat", "minimal")] {
+        world.git(&world.project, &["config", name, value]);
+    }
+    let index = world.git(&path, &["rev-parse", "--git-path", "index"]);
+    let made = fs::metadata(path.join("a.txt")).expect("there").modified().expect("a time");
+    let then = made - std::time::Duration::from_secs(60);
+    let set_back = |file: &Path| {
+        let file = fs::File::options().write(true).open(file).expect("there");
+        file.set_modified(then).expect("set");
+    };
+    set_back(&path.join("a.txt"));
+    world.git(&path, &["update-index", "--refresh"]);
+    put(&path, "a.txt", "two\n");
+    set_back(&path.join("a.txt"));
+    set_back(Path::new(index.trim()));
+    assert!(world.take().await.bundle.is_some(), "the change is taken");
+}
+
+#[tokio::test]
 async fn what_is_too_large_stays_and_what_is_there_no_more_is_no_worktree() {
     let world = World::new();
     assert_eq!(world.all.take(world.site(), thread()).await.expect("asked"), Take::Nothing);
