@@ -1,12 +1,16 @@
 //! What a person can tell us besides a prompt: by a word, a button or a reaction.
 //!
-//! Pure: text → order, button id ↔ order, and what the person is told about it. A word that is none
-//! of ours is a prompt: claude has commands of its own.
+//! Pure: button id ↔ order, and what the person is told about it. `table` has the words that are
+//! commands; a word that is none of ours is a prompt: claude has commands of its own.
+
+mod table;
 
 use std::borrow::Cow;
 
 use schemas::ids::{Generation, RunId};
 use schemas::streams::PRESENCE_AGE;
+
+pub(crate) use table::{Command, help};
 
 /// The reaction that stops a run, on the message that asked for it.
 pub(crate) const STOP_EMOJI: &str = "⏹";
@@ -22,19 +26,6 @@ pub(crate) enum Order {
     Discard,
     /// End what runs or waits, whether its runner answers or not.
     End,
-}
-
-impl Order {
-    /// The order that a message is, if it is one: the word alone, in any case.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "!stop" => Some(Order::Stop),
-            "!retry" => Some(Order::Retry),
-            "!discard" => Some(Order::Discard),
-            "!end" => Some(Order::End),
-            _ => None,
-        }
-    }
 }
 
 /// A button under a message of ours.
@@ -172,16 +163,6 @@ fn later(holder: Option<&Holder>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_word_alone_is_an_order() {
-        assert_eq!(Order::parse(" !STOP "), Some(Order::Stop));
-        assert_eq!(Order::parse("!retry"), Some(Order::Retry));
-        assert_eq!(Order::parse("!end"), Some(Order::End));
-        for text in ["!ls", "stop", "!stop it", "/cost", "!", ""] {
-            assert_eq!(Order::parse(text), None, "{text:?} is a prompt");
-        }
-    }
 
     #[test]
     fn a_button_says_again_what_it_is_about() {

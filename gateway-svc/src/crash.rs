@@ -15,6 +15,7 @@ pub(crate) const POINTS: &[&str] = &[
     "accept.stored",
     "decline.stored",
     "order.stored",
+    "order.told",
     // Rule 1: what was found too late is listed, decided about, and run; a time away is told.
     "missed.stored",
     "missed.listed",

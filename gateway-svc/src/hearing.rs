@@ -27,7 +27,7 @@ use crate::crash;
 use crate::discord::{Discord, Event, is_discords};
 use crate::intake::{Heard, TEXT_FILE_MAX, Verdict, Writer, judge, prompt};
 use crate::missed::{LATE_ORDER, is_late};
-use crate::orders::Orders;
+use crate::orders::{Orders, Said};
 use crate::render;
 use crate::routes::{Project, Routes};
 use crate::signals::Signals;
@@ -41,9 +41,6 @@ const SOON: Duration = Duration::from_secs(10);
 const STRANGERS_MAX: usize = 10_000;
 /// How often a file is fetched before the person is told.
 const FETCHES_MAX: usize = 3;
-
-/// What is said to an order that is given outside a thread.
-const IN_A_THREAD: &str = "Say that in the thread that it is about.";
 
 /// The ears' other end.
 pub(crate) struct Hearing {
@@ -173,22 +170,21 @@ impl Hearing {
         let is_late = found == Found::Read && is_late(heard.id, self.catch_up.max, now_ms());
         let verdict = match judge(heard, project, &roles) {
             Verdict::Run if is_late => return self.miss(heard, spot, project).await,
-            Verdict::Order(_) if is_late => Verdict::Refused(LATE_ORDER.into()),
+            Verdict::Command(_) if is_late => Verdict::Refused(LATE_ORDER.into()),
             Verdict::Run => match self.prompt(heard).await {
                 Ok(prompt) => return self.accept(heard, spot, project, prompt).await,
                 Err(line) => Verdict::Refused(line),
             },
-            Verdict::Order(order) => {
-                let Some(thread) = spot.thread else {
-                    return self.decline(heard, spot, project, Some(IN_A_THREAD)).await;
-                };
-                return self.orders.said(order, heard, thread, spot.channel, project).await;
+            Verdict::Command(command) => {
+                let Spot { channel, thread } = spot;
+                let said = Said { heard, roles: &roles, thread, channel, project };
+                return self.orders.command(command, &said).await;
             }
             verdict @ (Verdict::Refused(_) | Verdict::NotForUs) => verdict,
         };
         match &verdict {
             Verdict::Refused(line) => self.decline(heard, spot, project, Some(line)).await,
-            Verdict::Run | Verdict::Order(_) | Verdict::NotForUs => {
+            Verdict::Run | Verdict::Command(_) | Verdict::NotForUs => {
                 self.decline(heard, spot, project, None).await
             }
         }

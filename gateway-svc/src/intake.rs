@@ -6,7 +6,7 @@
 use schemas::ids::{ChannelId, MessageId, RoleId};
 use schemas::request::{Author, PROMPT_MAX};
 
-use crate::commands::Order;
+use crate::commands::Command;
 use crate::routes::Project;
 
 /// The most bytes of one attached text file.
@@ -64,8 +64,8 @@ pub(crate) enum Verdict {
     Run,
     /// It is not, and the person is told why.
     Refused(String),
-    /// It is an order to us, and no prompt.
-    Order(Order),
+    /// It is a command to us, and no prompt.
+    Command(Command),
     /// It is none of our business.
     NotForUs,
 }
@@ -95,8 +95,10 @@ pub(crate) fn judge(heard: &Heard, project: &Project, roles: &[RoleId]) -> Verdi
             "There is no text in this message, so nothing was started.".into(),
         );
     }
-    if let Some(order) = Order::parse(&heard.content) {
-        return Verdict::Order(order);
+    match Command::parse(&heard.content) {
+        Ok(Some(command)) => return Verdict::Command(command),
+        Err(line) => return Verdict::Refused(line),
+        Ok(None) => {}
     }
     match heard.attachments.iter().find_map(refusal) {
         Some(why) => Verdict::Refused(format!("{why} Nothing was started.")),

@@ -5,6 +5,7 @@
 //! the same thing hears that it is too late.
 
 mod asks;
+mod commands;
 mod missed;
 
 use std::borrow::Cow;
@@ -12,20 +13,20 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use platform::clock::now_ms;
-use schemas::ids::{ChannelId, Generation, RunId, ThreadId};
+use schemas::ids::{ChannelId, Generation, RunId};
 use schemas::request::Author;
 
 use crate::asks::{Click, to_send};
 use crate::commands::{Done, Order, Press, STOP_EMOJI};
-use crate::crash;
 use crate::discord::{Discord, Pressed, Reacted};
-use crate::intake::Heard;
 use crate::missed::Decide;
-use crate::outbox::{Action, Row};
+use crate::outbox::Row;
 use crate::render;
-use crate::routes::{Project, Routes};
+use crate::routes::Routes;
 use crate::signals::Signals;
 use crate::store::{About, By, Ordered, Store};
+
+pub(crate) use commands::Said;
 
 /// Who takes orders.
 #[derive(Clone, Debug)]
@@ -41,42 +42,6 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    /// A word in a thread.
-    pub(crate) async fn said(
-        &self,
-        order: Order,
-        heard: &Heard,
-        thread: ThreadId,
-        channel: ChannelId,
-        project: &Project,
-    ) -> anyhow::Result<()> {
-        let ordered = Ordered {
-            order,
-            about: About::Newest,
-            thread,
-            channel,
-            project: project.name.clone(),
-            by: By::Message(heard.id),
-            author: heard.author.clone(),
-        };
-        let rows = |done: &Done, place: Option<&render::Place>| {
-            let mut rows = render::told(heard, "order", &done.line(order));
-            if let (Done::StoppingLater(_), Some(place), Some(Row { action, .. })) =
-                (done, place, rows.last_mut())
-                && let Action::Post { buttons, .. } = action
-            {
-                buttons.push(render::end_it(place));
-            }
-            rows.extend(marks(done, place, &heard.author.name));
-            rows
-        };
-        let done = self.store.order(&ordered, rows, now_ms()).await?;
-        crash::point("order.stored");
-        tracing::info!(%thread, ?order, ?done, "an order");
-        self.signals.stored();
-        Ok(())
-    }
-
     /// A button.
     pub(crate) async fn pressed(&self, pressed: &Pressed) {
         if let Some(decide) = Decide::parse(&pressed.custom_id) {

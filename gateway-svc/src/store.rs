@@ -7,6 +7,7 @@
 
 mod alone;
 mod asks;
+mod commands;
 mod gateways;
 mod instead;
 mod listening;
@@ -33,6 +34,7 @@ use thiserror::Error;
 
 pub(crate) use alone::Alone;
 pub(crate) use asks::Clicked;
+pub(crate) use commands::Spoken;
 pub(crate) use instead::Sent;
 pub(crate) use missed::DueMissed;
 pub(crate) use moves::Moved;

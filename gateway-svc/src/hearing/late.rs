@@ -105,7 +105,7 @@ impl Hearing {
                 Err(line) => Some(line),
             },
             Verdict::Refused(line) => Some(line),
-            Verdict::Order(_) => Some(LATE_ORDER.to_owned()),
+            Verdict::Command(_) => Some(LATE_ORDER.to_owned()),
             Verdict::NotForUs => None,
         };
         let rows = line.map(|line| render::told(&heard, "refused", &line)).unwrap_or_default();

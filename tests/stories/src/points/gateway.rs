@@ -157,6 +157,17 @@ async fn a_refusal_survives_a_death_after_it_is_stored() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_commands_survives_a_death_after_it_is_stored() -> Result<()> {
+    let world = world_with_a_gateway_to_die_at("order.told").await?;
+    let help = world.say("!help")?;
+    dies_and_then_at(&world, &[]).await?;
+    assert!(help.refusal().await?.contains("`!stop`"));
+    is_answered_once(&world, world.say("[[say the answer]]")?).await?;
+    assert_eq!(replies(&world, help), 1);
+    Ok(())
+}
+
 /// A stop that is ordered survives a death on its way to the runner.
 async fn a_stop_survives(point: &str) -> Result<()> {
     let world = world_with_a_gateway_to_die_at(point).await?;
