@@ -132,7 +132,10 @@ impl Done {
             (Done::Ended(_), _) => "Ended.",
             (Done::Again, _) => "Trying again.",
             (Done::Discarded, _) => "Discarded.",
-            (Done::TooLate, _) => "That is decided already.",
+            (Done::TooLate, Order::Stop) => "It is not at work any more; nothing was done.",
+            (Done::TooLate, Order::Retry | Order::Discard | Order::End) => {
+                "That is decided already."
+            }
             (Done::Nothing, Order::Stop) => "Nothing runs in this thread.",
             (Done::Nothing, Order::End) => "Nothing runs or waits in this thread.",
             (Done::Nothing, Order::Retry | Order::Discard) => {

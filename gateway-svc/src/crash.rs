@@ -16,6 +16,13 @@ pub(crate) const POINTS: &[&str] = &[
     "decline.stored",
     "order.stored",
     "order.told",
+    "press.stored",
+    "steer.stored",
+    "queue.stored",
+    "restart.stored",
+    "model.stored",
+    "fork.stored",
+    "resume.stored",
     // Rule 1: what was found too late is listed, decided about, and run; a time away is told.
     "missed.stored",
     "missed.listed",

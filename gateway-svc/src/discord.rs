@@ -285,8 +285,7 @@ impl Discord {
             message = message.reference_message(reference);
         }
         for button in post.buttons {
-            let made = discord::CreateButton::new(&button.id).label(&button.label);
-            message = message.button(made.style(discord::ButtonStyle::Secondary));
+            message = message.button(made(button));
         }
         if let Some(menu) = post.menu {
             message = message.select_menu(select(menu));
@@ -322,15 +321,18 @@ impl Discord {
         }
     }
 
-    /// Gives a message of ours this text.
+    /// Gives a message of ours this text and these buttons.
     pub(crate) async fn edit(
         &self,
         channel: ChannelId,
         message: MessageId,
         content: &str,
+        buttons: &[Button],
     ) -> Result<()> {
+        let row = discord::CreateActionRow::Buttons(buttons.iter().map(made).collect());
         let edit = discord::EditMessage::new()
             .content(content)
+            .components(if buttons.is_empty() { Vec::new() } else { vec![row] })
             .allowed_mentions(CreateAllowedMentions::new());
         let message = discord::MessageId::new(message.get());
         to(channel).edit_message(&self.http, message, edit).await?;
@@ -468,6 +470,11 @@ pub(crate) fn is_discords(url: &str) -> bool {
 
 fn to(channel: ChannelId) -> discord::ChannelId {
     discord::ChannelId::new(channel.get())
+}
+
+fn made(button: &Button) -> discord::CreateButton {
+    let made = discord::CreateButton::new(&button.id).label(&button.label);
+    made.style(discord::ButtonStyle::Secondary)
 }
 
 fn select(menu: &Menu) -> discord::CreateSelectMenu {

@@ -318,6 +318,7 @@ impl Hearing {
                 return Ok(());
             };
             match self.prompt(&heard).await {
+                Ok(_) if waiting.is_reworded => {}
                 Ok(prompt) if prompt == waiting.prompt => {}
                 Ok(prompt) => {
                     let taken = self.store.rewrite(&run, &prompt).await?;
@@ -336,7 +337,11 @@ impl Hearing {
     async fn deleted(&self, message: MessageId) {
         let run = RunId::from(message);
         match self.store.drop_waiting(&run, now_ms()).await {
-            Ok(true) => tracing::info!(%run, "was deleted while it waited, and is dropped"),
+            Ok(true) => {
+                tracing::info!(%run, "was deleted while it waited, and is dropped");
+                // What was merged into it is told that it waits again.
+                self.signals.stored();
+            }
             Ok(false) => {}
             Err(error) => tracing::warn!(%run, error = ?error, "was not dropped"),
         }

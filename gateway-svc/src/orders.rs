@@ -18,13 +18,15 @@ use schemas::request::Author;
 
 use crate::asks::{Click, to_send};
 use crate::commands::{Done, Order, Press, STOP_EMOJI};
+use crate::crash;
 use crate::discord::{Discord, Pressed, Reacted};
 use crate::missed::Decide;
 use crate::outbox::Row;
 use crate::render;
-use crate::routes::Routes;
+use crate::routes::{Project, Routes};
 use crate::signals::Signals;
-use crate::store::{About, By, Ordered, Store};
+use crate::steer;
+use crate::store::{About, By, Known, Ordered, Store};
 
 pub(crate) use commands::Said;
 
@@ -68,21 +70,16 @@ impl Orders {
         if let Some(run) = to_send(&pressed.custom_id) {
             return Ok(self.sent(pressed, &run).await?.into());
         }
+        if let Some(run) = steer::to_send(&pressed.custom_id) {
+            return Ok(self.sent_now(pressed, &run).await?.into());
+        }
         let Some(press) = Press::parse(&pressed.custom_id) else {
             return Ok("This button is from another time; nothing was done.".into());
         };
-        let known = self.store.known(&press.run).await?;
-        // Where there is no thread, the conversation is in the channel.
-        let known = known.filter(|known| {
-            [ChannelId::from(known.thread), known.channel].contains(&pressed.channel)
-        });
-        let Some(known) = known else { return Ok("Nobody knows this run any more.".into()) };
-        let Some(project) = self.routes.project_of(known.channel) else {
-            return Ok("This project is not served any more.".into());
+        let (known, project) = match self.may_order(pressed, &press.run).await? {
+            Ok(both) => both,
+            Err(line) => return Ok(line.into()),
         };
-        if !project.allow.permits(pressed.by.id, &pressed.roles) {
-            return Ok("You may not decide this.".into());
-        }
         let ordered = Ordered {
             order: press.order,
             about: About::Run(press.run, press.generation),
@@ -93,12 +90,49 @@ impl Orders {
             author: pressed.by.clone(),
         };
         let by = &pressed.by.name;
-        let rows = |done: &Done, place: Option<&render::Place>| marks(done, place, by);
+        let rows = |done: &Done, place: Option<&render::Place>| with_end(done, place, by);
         let done = self.store.order(&ordered, rows, now_ms()).await?;
+        crash::point("press.stored");
         let done = done.context("a press is no message")?;
         tracing::info!(thread = %known.thread, order = ?press.order, ?done, "a button");
         self.signals.stored();
         Ok(done.line(press.order))
+    }
+
+    /// The run that a press is about and its project, if whoever pressed may give orders there; else what
+    /// they are told.
+    async fn may_order(
+        &self,
+        pressed: &Pressed,
+        run: &RunId,
+    ) -> anyhow::Result<Result<(Known, &Project), &'static str>> {
+        let known = self.store.known(run).await?;
+        // Where there is no thread, the conversation is in the channel.
+        let known = known.filter(|known| {
+            [ChannelId::from(known.thread), known.channel].contains(&pressed.channel)
+        });
+        let Some(known) = known else { return Ok(Err("Nobody knows this run any more.")) };
+        let Some(project) = self.routes.project_of(known.channel) else {
+            return Ok(Err("This project is not served any more."));
+        };
+        if !project.allow.permits(pressed.by.id, &pressed.roles) {
+            return Ok(Err("You may not decide this."));
+        }
+        Ok(Ok((known, project)))
+    }
+
+    /// A press that sends a waiting message into the run at work.
+    async fn sent_now(&self, pressed: &Pressed, run: &RunId) -> anyhow::Result<&'static str> {
+        let known = match self.may_order(pressed, run).await? {
+            Ok((known, _)) => known,
+            Err(line) => return Ok(line),
+        };
+        let (by, id) = (&pressed.by, pressed.id.to_string());
+        let sent = self.store.send_now(run, known.thread, by, &id, now_ms()).await?;
+        crash::point("steer.stored");
+        tracing::info!(%run, ?sent, "a message for the run at work");
+        self.signals.stored();
+        Ok(sent.line())
     }
 
     /// A reaction.
@@ -125,18 +159,23 @@ impl Orders {
             by: By::Reaction(reacted.message),
             author: Author { id: reacted.by, name: format!("<@{}>", reacted.by) },
         };
-        let rows = |done: &Done, place: Option<&render::Place>| {
-            let mut rows = marks(done, place, &ordered.author.name);
-            if let (Done::StoppingLater(_), Some(place)) = (done, place) {
-                rows.push(render::later(place, &done.line(Order::Stop)));
-            }
-            rows
-        };
+        let by = &ordered.author.name;
+        let rows = |done: &Done, place: Option<&render::Place>| with_end(done, place, by);
         let done = self.store.order(&ordered, rows, now_ms()).await?;
         tracing::info!(channel = %reacted.channel, ?done, "a reaction");
         self.signals.stored();
         Ok(())
     }
+}
+
+/// What is owed after an order that came without words: a stop that nobody hears now is said, with the
+/// button that ends the run.
+fn with_end(done: &Done, place: Option<&render::Place>, by: &str) -> Vec<Row> {
+    let mut rows = marks(done, place, by);
+    if let (Done::StoppingLater(_), Some(place)) = (done, place) {
+        rows.push(render::later(place, &done.line(Order::Stop)));
+    }
+    rows
 }
 
 /// What stands under the question after an order, and in place of the buttons that it came by.

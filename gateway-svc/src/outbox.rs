@@ -5,6 +5,7 @@
 //! keeps them and the poster carries them out.
 
 use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
+use schemas::record::Outcome;
 use serde::{Deserialize, Serialize};
 
 /// How the name of a row ends that says plainly what Discord took in no other form.
@@ -102,6 +103,9 @@ pub(crate) enum Action {
         channel: ChannelId,
         /// What it says at first.
         content: String,
+        /// The buttons under it at first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        buttons: Vec<Button>,
     },
     /// Take away the message that a row became.
     Delete {
@@ -192,6 +196,15 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
+    /// The mark of an outcome.
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Answered { .. } => Mark::Answered,
+            Outcome::Failed { .. } => Mark::Failed,
+            Outcome::Stopped { .. } => Mark::Stopped,
+        }
+    }
+
     /// The emoji.
     pub(crate) fn emoji(self) -> &'static str {
         match self {
@@ -237,8 +250,8 @@ impl Row {
                 let reply_to = reply_to.or(Some(first));
                 Action::Upload { channel: said_in, reply_to, content, name, text }
             }
-            (Action::Status { channel, content }, Some(said_in)) if channel == own => {
-                Action::Status { channel: said_in, content }
+            (Action::Status { channel, content, buttons }, Some(said_in)) if channel == own => {
+                Action::Status { channel: said_in, content, buttons }
             }
             (Action::Delete { channel, of }, Some(said_in)) if channel == own => {
                 Action::Delete { channel: said_in, of }

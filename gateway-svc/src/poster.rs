@@ -272,8 +272,8 @@ fn post_of(row: &Row) -> Option<(ChannelId, Post<'_>)> {
             let (reply_to, file) = (*reply_to, Some((&**name, &**text)));
             Some((*channel, Post { reply_to, content, file, ..none }))
         }
-        Action::Status { channel, content } => {
-            Some((*channel, Post { content, silent: true, ..none }))
+        Action::Status { channel, content, buttons } => {
+            Some((*channel, Post { content, buttons, silent: true, ..none }))
         }
         Action::React { .. }
         | Action::Unreact { .. }

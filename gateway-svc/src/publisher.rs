@@ -89,7 +89,7 @@ async fn stop(store: &Store, bus: &Bus, stopping: &Stopping) -> anyhow::Result<(
         if stopping.ended < fact.generation {
             // Another holds it now. Whoever held it before may not have heard: it reads its controls.
             let (v, run, generation) = (Controls::VERSION, key.run.clone(), stopping.now);
-            let quiet = Controls { v, run, generation, items: Vec::new() };
+            let quiet = Controls { v, run, generation, items: Vec::new(), steers: Vec::new() };
             let controls = store.controls(key, stopping.now).await?.unwrap_or(quiet);
             bus.control(key, &controls).await?;
         }

@@ -163,7 +163,7 @@ pub(crate) fn later(place: &Place, line: &str) -> Row {
 
 /// The button that ends a run now.
 pub(crate) fn end_it(place: &Place) -> Button {
-    button(place, Order::End, "End it now")
+    button(&place.run, place.generation, Order::End, "End it now")
 }
 
 /// What is owed to a run whose runner exists twice: a line, once for each other state directory.
@@ -289,11 +289,13 @@ pub(crate) fn with_line(text: &str, line: &str) -> String {
 
 /// The buttons under what failed or was stopped.
 fn decisions(place: &Place) -> Vec<Button> {
-    vec![button(place, Order::Retry, "Retry"), button(place, Order::Discard, "Discard")]
+    let button = |order, label| button(&place.run, place.generation, order, label);
+    vec![button(Order::Retry, "Retry"), button(Order::Discard, "Discard")]
 }
 
-fn button(place: &Place, order: Order, label: &str) -> Button {
-    let press = Press { order, run: place.run.clone(), generation: place.generation };
+/// A button of this label that orders something about a run.
+pub(crate) fn button(run: &RunId, generation: Generation, order: Order, label: &str) -> Button {
+    let press = Press { order, run: run.clone(), generation };
     Button { id: press.custom_id(), label: label.to_owned() }
 }
 

@@ -198,7 +198,8 @@ impl Status {
             Act::Nothing => return None,
             Act::Edit(message, text) => return self.edit(run, message, text, now).await,
             Act::Post(text) => {
-                let stored = self.store.show_status(run, &text, now).await;
+                let buttons = show::buttons(run);
+                let stored = self.store.show_status(run, &text, buttons, now).await;
                 crash::point("status.stored");
                 stored
             }
@@ -229,8 +230,10 @@ impl Status {
             return None;
         }
         let row = run.shown.as_ref()?.row.clone();
+        let buttons = show::buttons(run);
+        let editing = self.discord.edit(channel, message, &text, &buttons);
         let rests = |rest_until_ms| Known { row: row.clone(), says: None, rest_until_ms };
-        Some(match timeout(EDIT_MAX, self.discord.edit(channel, message, &text)).await {
+        Some(match timeout(EDIT_MAX, editing).await {
             Ok(Ok(())) => Known { row, says: Some(text), rest_until_ms: 0 },
             // Somebody took it away, and wants none.
             Ok(Err(DiscordError::Refused { status: 404, .. })) => rests(i64::MAX),

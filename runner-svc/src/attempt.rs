@@ -19,8 +19,10 @@ mod follow;
 mod lease;
 mod place;
 mod refused;
+mod steering;
 mod telling;
 mod unbegun;
+mod whereabouts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -351,7 +353,10 @@ impl Work {
         Box::pin(self.bring_changes(&project)).await?;
         let session = Box::pin(self.conversation(&cwd)).await?;
         self.renew_surely().await?;
-        let spec = self.host.spec(&project, session, cwd);
+        let spec = self.host.spec(&project, &self.held.request, session, cwd);
+        let attach = self.host.tmux.attach_line(&session_name(&self.held));
+        self.held.record.whereabouts =
+            whereabouts::of(&spec, self.held.request.session.uuid(), attach);
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
         let owner = self.held.record.owner.to_string();
         let lease = self.lease_text();
@@ -401,7 +406,7 @@ impl Work {
     async fn go_on(&mut self, spool: Spool) -> Result<()> {
         self.renew_surely().await?;
         if let Some(ended) = read_json::<Ended>(&spool, RESULT)? {
-            return self.finish(spool, &ended.state).await;
+            return self.finish(spool, &ended).await;
         }
         match spool.state().map_err(trouble)? {
             KeeperState::Unused => {
@@ -423,12 +428,12 @@ impl Work {
 
     /// Keeps how the run ended, then finishes.
     async fn over(&mut self, spool: Spool, state: State) -> Result<()> {
-        let ended = Ended { state };
+        let ended = Ended { state, steered: self.held.record.steered.clone() };
         let text = serde_json::to_vec(&ended).map_err(trouble)?;
         crash::point("finish.seen");
         on_disk(|| spool.write_file(RESULT, &text))?;
         crash::point("finish.kept");
-        self.finish(spool, &ended.state).await
+        self.finish(spool, &ended).await
     }
 
     /// Follows claude to its outcome, through as many attempts as it takes. `cut` says how the end
@@ -500,10 +505,11 @@ impl Work {
     }
 
     /// The outcome is on disk: tells it, ends claude, sweeps.
-    async fn finish(&mut self, spool: Spool, state: &State) -> Result<()> {
+    async fn finish(&mut self, spool: Spool, ended: &Ended) -> Result<()> {
         let left = Box::pin(self.leave_behind(&spool)).await?;
         self.held.record.carried.clone_from(&left);
-        self.tell(state).await?;
+        self.held.record.steered.clone_from(&ended.steered);
+        self.tell(&ended.state).await?;
         self.left_behind(left.as_ref());
         end(&self.host, &spool).await?;
         crash::point("finish.ended");

@@ -258,6 +258,26 @@ pub(crate) struct TurnResult {
 }
 
 impl TurnResult {
+    /// This result with the answers before it that belong to the same run: all words, and all time.
+    fn behind(mut self, before: &[Self]) -> Self {
+        if self.is_error {
+            return self;
+        }
+        let texts = before.iter().map(|it| it.text.as_str()).chain([self.text.as_str()]);
+        let texts: Vec<_> = texts.filter(|text| !text.trim().is_empty()).collect();
+        self.text = texts.join("\n\n");
+        for it in before {
+            self.duration_ms = self.duration_ms.saturating_add(it.duration_ms);
+            self.turns = self.turns.saturating_add(it.turns);
+            for denial in &it.denials {
+                if !self.denials.contains(denial) {
+                    self.denials.push(denial.clone());
+                }
+            }
+        }
+        self
+    }
+
     /// Whether it was ended by an interrupt (or a denial that interrupts).
     pub(crate) fn is_interrupted(&self) -> bool {
         self.terminal_reason.as_deref().is_some_and(|reason| reason.starts_with("aborted"))

@@ -41,6 +41,9 @@ pub(crate) const POINTS: &[&str] = &[
     "ask.written",
     "ask.decided",
     "ask.told",
+    // Rule 12: what is sent into a run reaches claude once.
+    "steer.seen",
+    "steer.told",
     // Rule 8: a run ends.
     "finish.seen",
     "finish.kept",

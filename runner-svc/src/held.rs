@@ -80,6 +80,7 @@ impl Held {
             asks: Vec::new(),
             asked: 0,
             applied: Vec::new(),
+            steered: Vec::new(),
             ..last
         }
     }
@@ -116,7 +117,7 @@ impl Prompt {
 }
 
 /// A uuid that is the same whenever the name is.
-fn uuid_of(name: &str) -> Uuid {
+pub(crate) fn uuid_of(name: &str) -> Uuid {
     let digest = Sha256::digest(name.as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
@@ -129,6 +130,9 @@ fn uuid_of(name: &str) -> Uuid {
 pub(crate) struct Ended {
     /// The state to be written.
     pub(crate) state: State,
+    /// The runs whose words have become part of this one.
+    #[serde(default)]
+    pub(crate) steered: Vec<RunId>,
 }
 
 #[cfg(test)]

@@ -93,6 +93,8 @@ impl Host {
             asks: Vec::new(),
             asked: 0,
             applied: Vec::new(),
+            steered: Vec::new(),
+            whereabouts: None,
             remarks: Vec::new(),
             carried: None,
             trace,
@@ -107,10 +109,17 @@ impl Host {
     }
 
     /// What claude is started with.
-    pub(crate) fn spec(&self, project: &Project, session: Session, cwd: PathBuf) -> Spec {
+    pub(crate) fn spec(
+        &self,
+        project: &Project,
+        request: &Request,
+        session: Session,
+        cwd: PathBuf,
+    ) -> Spec {
+        let chosen = request.model.as_ref().map(ToString::to_string);
         let settings = Settings {
             program: self.config.claude.program.clone().into(),
-            model: self.config.claude.model.clone(),
+            model: chosen.or_else(|| self.config.claude.model.clone()),
             allow: project.allow.clone(),
             env: self.config.claude.env.clone(),
             cwd,

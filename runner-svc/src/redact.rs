@@ -13,7 +13,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use regex::{Captures, Regex};
 use schemas::carried::Remark;
 use schemas::live::{Doing, Live, Point, Step, TEXT_CHARS_MAX};
-use schemas::record::{Denial, Outcome, Record, State, Text};
+use schemas::record::{Denial, Outcome, Record, State, Text, Whereabouts};
 use serde_json::Value;
 
 use crate::claude;
@@ -225,6 +225,8 @@ impl Redactor {
             asked,
             applied,
             carried: _,
+            steered,
+            whereabouts,
             trace: _,
         } = record;
         let remark = |it: &Remark| Remark { about: it.about, text: self.own(&it.text) };
@@ -248,8 +250,17 @@ impl Redactor {
             asked: *asked,
             applied: applied.clone(),
             carried: record.carried.clone(),
+            steered: steered.clone(),
+            // It is exact or not there.
+            whereabouts: whereabouts.clone().filter(|at| self.is_clean(at)),
             trace: record.trace.clone(),
         }
+    }
+
+    /// Whether nothing of this is a secret.
+    fn is_clean(&self, at: &Whereabouts) -> bool {
+        let Whereabouts { dir, resume, attach } = at;
+        [dir, resume, attach].iter().all(|line| self.own(line) == **line)
     }
 
     /// What a holder is at, without secrets.

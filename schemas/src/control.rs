@@ -12,6 +12,13 @@ use crate::ask::{AskId, Decision};
 use crate::ids::{Attempt, Generation, RunId};
 use crate::wire::VERSION;
 
+/// The most waiting messages that are sent into a run.
+pub const STEERS_MAX: usize = 16;
+
+/// The most bytes of all words that are sent into a run: with every byte escaped sixfold they stay below
+/// NATS' `max_payload`.
+pub const STEERS_BYTES_MAX: usize = 128 * 1024;
+
 /// All controls of one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -24,6 +31,23 @@ pub struct Controls {
     pub generation: Generation,
     /// In the order in which they were decided.
     pub items: Vec<Control>,
+    /// Words that are to reach claude at its work, in the order in which they were sent: at most
+    /// [`STEERS_MAX`]. They stand beside the items because a runner that knows nothing of them must
+    /// still read those; it takes none, and they are asked as questions of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steers: Vec<Steer>,
+}
+
+/// A message that waited, sent into the run that is at work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Steer {
+    /// The run that the message would have been.
+    pub run: RunId,
+    /// What claude is told, unchanged.
+    pub text: String,
+    /// The name of whoever sent it.
+    pub by: String,
 }
 
 /// One decision.
@@ -111,7 +135,13 @@ mod tests {
     fn controls_of_a_generation_stop_every_earlier_one() {
         let run: RunId = "m7".parse().unwrap();
         let generation = Generation(3);
-        let quiet = Controls { v: Controls::VERSION, run, generation, items: Vec::new() };
+        let quiet = Controls {
+            v: Controls::VERSION,
+            run,
+            generation,
+            items: Vec::new(),
+            steers: Vec::new(),
+        };
         let what = What::Stop { by: "Ada".into() };
         let stop = Controls { items: vec![Control { id: "1".into(), what }], ..quiet.clone() };
         assert_eq!(stop.stop_of(Generation(4)), None);
@@ -129,7 +159,8 @@ mod tests {
             What::Answer { ask: ask.clone(), attempt: Attempt(2), decision: Decision::Allow, by };
         let items = vec![Control { id: "a".into(), what }];
         let run = "m7".parse().unwrap();
-        let controls = Controls { v: Controls::VERSION, run, generation, items };
+        let controls =
+            Controls { v: Controls::VERSION, run, generation, items, steers: Vec::new() };
         assert_eq!(controls.answer_to(generation, Attempt(2), &ask), Some(&Decision::Allow));
         assert_eq!(controls.answer_to(generation, Attempt(3), &ask), None);
         assert_eq!(controls.answer_to(Generation(2), Attempt(2), &ask), None);

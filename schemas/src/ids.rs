@@ -213,6 +213,47 @@ name! {
     RunnerId
 }
 
+/// A model, as claude is told which to use: an alias or a full name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ModelName(String);
+
+impl ModelName {
+    /// The regular expression that every such name matches: what clouds call their models has colons,
+    /// slashes and brackets in it. It never begins like an option.
+    pub const PATTERN: &'static str = "^[A-Za-z0-9][A-Za-z0-9._:/@\\[\\]-]{0,99}$";
+
+    /// The most bytes of a name.
+    const LEN_MAX: usize = 100;
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for ModelName {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let is_part = |b: u8| b.is_ascii_alphanumeric() || b"._:/@[]-".contains(&b);
+        let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        if begins && text.len() <= Self::LEN_MAX && text.bytes().all(is_part) {
+            Ok(Self(text.to_owned()))
+        } else {
+            let rule = "at most 100 of A-Z a-z 0-9 . _ : / @ [ ] -, a letter or a digit first";
+            Err(IdError::new("ModelName", rule, text))
+        }
+    }
+}
+
+as_text!(ModelName);
+
 /// What one message asked for. The text says where it came from:
 ///
 /// | form | from |
@@ -440,6 +481,13 @@ mod tests {
         }
         for text in ["", "A", "a.b", "-a", "a b", "a*", "é", "a/b"] {
             assert!(text.parse::<ProjectName>().is_err(), "{text:?}");
+        }
+        for text in ["", "-p", "--model", "a b", "opus;ls", "é", "$(x)", "a\nb", &"x".repeat(101)]
+        {
+            assert!(text.parse::<ModelName>().is_err(), "{text:?}");
+        }
+        for text in ["opus", "sonnet[1m]", "us.anthropic.claude-opus-5-5:0", "claude-opus-5-5"] {
+            assert_eq!(text.parse::<ModelName>().unwrap().as_str(), text);
         }
     }
 

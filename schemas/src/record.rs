@@ -29,6 +29,9 @@ pub const NOTICE_MAX: usize = 600;
 /// The most remarks of a record: two when a run begins, two when it ends.
 pub const REMARKS_MAX: usize = 4;
 
+/// The most bytes of each line of [`Whereabouts`].
+pub const WHEREABOUTS_MAX: usize = 400;
+
 /// The most applied controls that a record names: more than can be decided between two revisions.
 pub const APPLIED_MAX: usize = 16;
 
@@ -87,10 +90,30 @@ pub struct Record {
     /// What the conversation left for whoever has its next run; only with an outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<Carried>,
+    /// Where claude is at work, for a person who wants to go there; known when it is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whereabouts: Option<Whereabouts>,
+    /// The runs whose words were sent into this one and have become part of it, at most
+    /// [`crate::control::STEERS_MAX`]; only with an outcome. What was sent and is not named here is asked
+    /// by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steered: Vec<RunId>,
     /// The W3C `traceparent` of the holder's span, so that the gateway's work on this record
     /// belongs to the same trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+}
+
+/// Where claude is at work on its host: each of at most [`WHEREABOUTS_MAX`] bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Whereabouts {
+    /// The directory.
+    pub dir: String,
+    /// The command line that takes the session up in a terminal there.
+    pub resume: String,
+    /// The command line that shows claude at work, while it is.
+    pub attach: String,
 }
 
 /// What the holder is at.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::carried::Carried;
 use crate::ids::{
-    ChannelId, Generation, MessageId, ProjectName, RunId, SessionId, ThreadId, UserId,
+    ChannelId, Generation, MessageId, ModelName, ProjectName, RunId, SessionId, ThreadId, UserId,
 };
 use crate::run::claim::Work;
 use crate::wire::VERSION;
@@ -49,6 +49,17 @@ pub struct Request {
     pub message: Option<MessageId>,
     /// What claude is told, unchanged. At most [`PROMPT_MAX`] bytes.
     pub prompt: String,
+    /// The model that a person chose for the thread; none: the runner's own word counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
+    /// The thread whose files this one begins with, where both are at the same runner and this one has
+    /// none of its own yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_of: Option<ThreadId>,
+    /// Whether the session was begun in a terminal of the runner's host: it is resumed there, or nothing
+    /// is run. A runner that knows nothing of it begins a new one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub brought: bool,
     /// Whether there is somebody who can be asked for leave. Messages of a gateway that cannot show an
     /// ask say nothing of it.
     #[serde(default, skip_serializing_if = "is_false")]

@@ -4,7 +4,12 @@
 //! nothing is the word alone. All else is a prompt: claude has commands of its own, and people write
 //! exclamation marks. Who may give a command, and what becomes of it, is said elsewhere.
 
+use schemas::ids::SessionId;
+
 use super::Order;
+use crate::conversation::{MODEL_USAGE, Model};
+use crate::forks::session_id;
+use crate::queue::{USAGE, Wanted};
 
 /// What a message asks of us, and not of claude.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +18,18 @@ pub(crate) enum Command {
     Order(Order),
     /// What there is.
     Help,
+    /// What waits, and what is to be done about it.
+    Queue(Wanted),
+    /// The next question begins a fresh session.
+    Restart,
+    /// Where the session is.
+    Session,
+    /// Which model the thread has.
+    Model(Model),
+    /// Another thread with what was said in this one.
+    Fork,
+    /// A session that was begun in a terminal.
+    Resume(SessionId),
 }
 
 /// What a message with a word of the table is: a command, a prompt (`None`) or a mistake, with the line
@@ -62,6 +79,48 @@ const TABLE: &[Entry] = &[
         arguments: "",
         about: "lets be what failed or was stopped last",
         read: |rest| alone(rest, Command::Order(Order::Discard)),
+    },
+    Entry {
+        word: "queue",
+        arguments: "[send N | drop N | edit N TEXT | merge N N]",
+        about: "lists what waits, or does something about it",
+        read: |rest| match Wanted::parse(rest) {
+            Some(wanted) => Ok(Some(Command::Queue(wanted))),
+            None => Err(USAGE.to_owned()),
+        },
+    },
+    Entry {
+        word: "restart",
+        arguments: "",
+        about: "lets the next question begin a fresh session; the files stay",
+        read: |rest| alone(rest, Command::Restart),
+    },
+    Entry {
+        word: "session",
+        arguments: "",
+        about: "tells the session, and how to take it up in a terminal",
+        read: |rest| alone(rest, Command::Session),
+    },
+    Entry {
+        word: "model",
+        arguments: "[NAME | default]",
+        about: "tells or chooses the thread's model",
+        read: |rest| match Model::parse(rest) {
+            Some(model) => Ok(Some(Command::Model(model))),
+            None => Err(MODEL_USAGE.to_owned()),
+        },
+    },
+    Entry {
+        word: "fork",
+        arguments: "",
+        about: "begins another thread with what was said in this one",
+        read: |rest| alone(rest, Command::Fork),
+    },
+    Entry {
+        word: "resume",
+        arguments: "ID",
+        about: "goes on with a session that was begun in a terminal of the runner's host",
+        read: |rest| session_id(rest).map(|session| Some(Command::Resume(session))),
     },
 ];
 

@@ -4,13 +4,17 @@
 //! the person is told are one transaction.
 
 use platform::clock::now_ms;
-use schemas::ids::{ChannelId, RoleId, ThreadId};
+use schemas::ids::{ChannelId, RoleId, SessionId, ThreadId};
 
 use super::{Orders, marks};
 use crate::commands::{Command, Done, Order, help};
+use crate::conversation::{Model, model_line, restart_line, session_text};
 use crate::crash;
+use crate::forks::{Bringing, Forking};
 use crate::intake::Heard;
+use crate::names;
 use crate::outbox::{Action, Row};
+use crate::queue::{self, Wanted};
 use crate::render;
 use crate::routes::Project;
 use crate::store::{About, By, Ordered, Spoken};
@@ -53,13 +57,99 @@ impl Orders {
         let Some(thread) = said.thread else {
             return match command {
                 Command::Help => self.tell(said, "order", &help()).await,
-                Command::Order(_) => self.tell(said, "refused", IN_A_THREAD).await,
+                Command::Resume(session) => self.bring(session, said).await,
+                Command::Order(_)
+                | Command::Fork
+                | Command::Queue(_)
+                | Command::Restart
+                | Command::Session
+                | Command::Model(_) => self.tell(said, "refused", IN_A_THREAD).await,
             };
         };
         match command {
             Command::Help => self.tell(said, "order", &help()).await,
             Command::Order(order) => self.order(order, said, thread).await,
+            Command::Queue(wanted) => self.queue(&wanted, said, thread).await,
+            Command::Restart => self.restart(said, thread).await,
+            Command::Session => {
+                let conversation = self.store.conversation(thread).await?;
+                self.tell(said, "order", &session_text(conversation.as_ref())).await
+            }
+            Command::Model(model) => self.model(&model, said, thread).await,
+            Command::Fork => self.fork(said, thread).await,
+            Command::Resume(session) => self.bring(session, said).await,
         }
+    }
+
+    /// Something about what waits in the thread.
+    async fn queue(
+        &self,
+        wanted: &Wanted,
+        said: &Said<'_>,
+        thread: ThreadId,
+    ) -> anyhow::Result<()> {
+        let rows = |done: &queue::Done| render::told(said.heard, "order", &done.line());
+        let done = self.store.queue(&said.spoken(), thread, wanted, rows, now_ms()).await?;
+        crash::point("queue.stored");
+        tracing::info!(%thread, ?wanted, ?done, "the queue");
+        self.signals.stored();
+        Ok(())
+    }
+
+    /// The next question of the thread begins a fresh session.
+    async fn restart(&self, said: &Said<'_>, thread: ThreadId) -> anyhow::Result<()> {
+        let rows = |at_work| render::told(said.heard, "order", restart_line(at_work));
+        self.store.restart(&said.spoken(), thread, rows, now_ms()).await?;
+        crash::point("restart.stored");
+        tracing::info!(%thread, "its next session is a fresh one");
+        self.signals.stored();
+        Ok(())
+    }
+
+    /// Another thread with what was said in this one.
+    async fn fork(&self, said: &Said<'_>, thread: ThreadId) -> anyhow::Result<()> {
+        let rows =
+            |forking: Forking| render::told(said.heard, "order", &forking.line(said.channel));
+        let forking = self.store.fork(&said.spoken(), thread, rows, now_ms()).await?;
+        crash::point("fork.stored");
+        tracing::info!(%thread, ?forking, "a fork");
+        self.signals.stored();
+        Ok(())
+    }
+
+    /// A session that was begun in a terminal; in a channel, for the thread that the message begins.
+    async fn bring(&self, session: SessionId, said: &Said<'_>) -> anyhow::Result<()> {
+        let heard = said.heard;
+        let thread = said.thread.unwrap_or_else(|| heard.id.into());
+        let rows = |bringing: Bringing| {
+            let begins = match bringing {
+                Bringing::Next | Bringing::AfterThis => said.thread.is_none(),
+                Bringing::Anothers(_) => false,
+            };
+            let name = names::thread_name(&format!("Session {session}"), &heard.author.name);
+            let (channel, message) = (heard.channel, heard.id);
+            let start = Action::Thread { channel, message, name };
+            let start = Row { name: Row::starts_thread(thread), action: start };
+            let told = render::told(heard, "order", &bringing.line(session));
+            begins.then_some(start).into_iter().chain(told).collect()
+        };
+        let brought = self.store.bring(&said.spoken(), thread, session, rows, now_ms()).await?;
+        crash::point("resume.stored");
+        tracing::info!(%thread, %session, ?brought, "a session from a terminal");
+        self.signals.stored();
+        Ok(())
+    }
+
+    /// Which model the thread has, or is to have.
+    async fn model(&self, model: &Model, said: &Said<'_>, thread: ThreadId) -> anyhow::Result<()> {
+        let rows = |is: Option<&_>, at_work| {
+            render::told(said.heard, "order", &model_line(is, model, at_work))
+        };
+        self.store.set_model(&said.spoken(), thread, model, rows, now_ms()).await?;
+        crash::point("model.stored");
+        tracing::info!(%thread, ?model, "its model");
+        self.signals.stored();
+        Ok(())
     }
 
     /// A command that changes nothing: its line, under the message.

@@ -206,7 +206,7 @@ mod tests {
         }
         assert_eq!(fate(&mark(), 403, 50_001), Fate::Parked, "what is behind it waits as well");
         let channel = "5".parse().unwrap();
-        let status = Action::Status { channel, content: "hm".into() };
+        let status = Action::Status { channel, content: "hm".into(), buttons: Vec::new() };
         assert_eq!(fate(&status, 403, 50_013), Fate::Never, "an answer is behind it");
         let gone = Action::Delete { channel, of: "m7/1/status/5".into() };
         assert_eq!(fate(&gone, 404, 10_008), Fate::Done, "somebody was faster");

@@ -30,7 +30,7 @@ pub(super) async fn found(
         Action::Post { channel, content, .. }
         | Action::Ask { channel, content, .. }
         | Action::Upload { channel, content, .. }
-        | Action::Status { channel, content } => (channel, content),
+        | Action::Status { channel, content, .. } => (channel, content),
         Action::React { .. }
         | Action::Unreact { .. }
         | Action::Thread { .. }

@@ -6,7 +6,11 @@
 use schemas::ids::{Attempt, ProjectName, RunnerId};
 use schemas::live::{Doing, Live, Point, PointState, Step};
 
-use crate::render::{duration, model, plain};
+use crate::commands::Order;
+use crate::outbox::Button;
+use crate::render::{self, duration, model, plain};
+use crate::steer;
+use crate::store::Watched;
 
 /// The most characters of what a tool is used on, and of a point of a list: with as many of each as there
 /// may be, a message takes all of it.
@@ -57,6 +61,15 @@ pub(super) enum Standing<'a> {
         /// Since when, in milliseconds since 1970.
         since_ms: i64,
     },
+}
+
+/// What may be decided about a run by its message.
+pub(super) fn buttons(run: &Watched) -> Vec<Button> {
+    let order = |label| render::button(&run.run, run.generation, Order::Stop, label);
+    match run.released_ms {
+        Some(_) => vec![order("Stop")],
+        None => vec![steer::button(&run.run), order("Drop")],
+    }
 }
 
 /// What the message says.

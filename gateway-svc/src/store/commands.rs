@@ -18,7 +18,6 @@ pub(crate) struct Spoken {
     /// Its project.
     pub(crate) project: ProjectName,
     /// Who wrote it.
-    #[expect(dead_code, reason = "for commands that say who gave them")]
     pub(crate) author: Author,
 }
 

@@ -12,9 +12,10 @@ use uuid::Uuid;
 use super::asks::close_all;
 use super::outbox::insert_rows;
 use super::runs::{judge, release};
+use super::steers;
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
 use crate::commands::{Done, Holder, Left, Order};
-use crate::outbox::Row;
+use crate::outbox::{Mark, Row};
 use crate::render::Place;
 
 /// An order, and who gave it.
@@ -175,9 +176,10 @@ impl Store {
                 Ok(Control { id: row.try_get("id")?, what })
             })
             .collect::<Result<Vec<_>>>()?;
-        let run = key.run.clone();
-        let controls = Controls { v: Controls::VERSION, run, generation, items };
-        Ok((!controls.items.is_empty()).then_some(controls))
+        let (run, steers) = (key.run.clone(), self.steers(&key.run).await?);
+        let is_quiet = items.is_empty() && steers.is_empty();
+        let controls = Controls { v: Controls::VERSION, run, generation, items, steers };
+        Ok((!is_quiet).then_some(controls))
     }
 
     /// Every run of which a generation was ended by a person and is to be stopped yet.
@@ -250,11 +252,15 @@ async fn carry_out(tx: &mut Tx, ordered: &Ordered, found: &Found, now_ms: i64) -
         }
         (Order::Stop | Order::End, "queued") => {
             end(tx, run, "dropped", now_ms).await?;
+            let parted = steers::part(tx, &found.place).await?;
+            insert_rows(tx, ordered.thread, &parted, now_ms).await?;
             Ok(Done::Dropped)
         }
         (Order::Retry, "ended") if may_decide => {
             // It may have been forgotten at this very moment.
             let again = requeue(tx, run, found.place.generation.next()).await?;
+            let sent = steers::again(tx, &found.place).await?;
+            insert_rows(tx, ordered.thread, &sent, now_ms).await?;
             Ok(if again { Done::Again } else { Done::TooLate })
         }
         (Order::Discard, "ended") if may_decide => {
@@ -317,6 +323,8 @@ pub(super) async fn end_now(
     now_ms: i64,
 ) -> Result<()> {
     close_all(tx, place, now_ms).await?;
+    let back = steers::settle(tx, place, &[], Mark::Stopped).await?;
+    insert_rows(tx, place.thread, &back, now_ms).await?;
     let Place { run, generation, .. } = place;
     let stopping = is_heard_of.then_some(i64::from(generation.0));
     sqlx::query(

@@ -223,6 +223,11 @@ impl Store {
         message: Option<MessageId>,
         now_ms: i64,
     ) -> Result<()> {
+        if let Some(message) = message
+            && self.forked(name, message, now_ms).await?
+        {
+            return Ok(());
+        }
         sqlx::query(
             "UPDATE outbox SET state = 'sent', message = $2, done_ms = $3
               WHERE name = $1 AND state = 'due'",

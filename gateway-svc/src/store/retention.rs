@@ -28,6 +28,8 @@ impl Store {
             "DELETE FROM runs WHERE state = 'ended' AND ended_ms < $1",
             "DELETE FROM controls WHERE at_ms < $1",
             "DELETE FROM decisions WHERE at_ms < $1",
+            "DELETE FROM forks WHERE at_ms < $1",
+            "DELETE FROM steers WHERE at_ms < $1 AND state <> 'open'",
             "DELETE FROM asks WHERE made_ms < $1 AND state NOT IN ('open', 'decided')",
             "DELETE FROM outbox WHERE state <> 'due' AND COALESCE(done_ms, due_ms) < $1",
             "DELETE FROM messages WHERE judged_ms < $1",

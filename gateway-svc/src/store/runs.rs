@@ -12,12 +12,14 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _};
 
 use super::asks;
+use super::conversation;
 use super::instead;
 use super::outbox::insert_rows;
 use super::places::{read_place, runner};
+use super::steers;
 use super::threads::prefaced;
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
-use crate::outbox::Row;
+use crate::outbox::{Mark, Row};
 use crate::placement::Taken;
 use crate::release::{Gate, LOOK_MAX, Open, Standing, due};
 use crate::render;
@@ -136,8 +138,8 @@ impl Store {
     pub(crate) async fn released(&self) -> Result<Vec<Released>> {
         let rows = sqlx::query(
             "SELECT r.run, r.project, r.channel, r.thread, r.asked_by, r.author, r.author_name,
-                    r.preface, r.prompt, r.session, r.trace, r.generation, r.since, r.place, r.attempt, r.released_ms,
-                    o.runner, t.home, s.carried
+                    r.preface, r.model, r.prompt, r.session, r.trace, r.generation, r.since, r.place, r.attempt, r.released_ms,
+                    o.runner, t.home, t.files_of, s.carried, s.brought
                FROM runs r LEFT JOIN owners o ON o.project = r.project
                     LEFT JOIN threads t ON t.thread = r.thread
                     LEFT JOIN sessions s ON s.thread = r.thread AND s.agent = r.agent
@@ -166,8 +168,10 @@ impl Store {
             .await?;
         let row = sqlx::query(
             "SELECT r.state, r.thread, r.generation, r.attempt, r.owner, r.phase, r.asked, r.asked_in, r.asked_by,
-                    (SELECT MAX(s.spent) FROM runs s WHERE s.session = r.session
-                        AND s.spent IS NOT NULL) AS spent
+                    COALESCE((SELECT MAX(s.spent) FROM runs s WHERE s.session = r.session
+                                 AND s.spent IS NOT NULL),
+                             (SELECT MAX(b.spent) FROM sessions b WHERE b.thread = r.thread
+                                 AND b.session = r.session)) AS spent
                FROM runs r WHERE r.run = $1 AND r.thread = $2",
         )
         .bind(key.run.as_str())
@@ -207,6 +211,9 @@ impl Store {
         let rows: Vec<Row> = resumed.into_iter().chain(asked).chain(rows(&place)).collect();
         let new = insert_rows(&mut tx, key.thread, &rows, now_ms).await?;
         if fact.phase == Phase::Ended {
+            let mark = record.outcome().map_or(Mark::Stopped, Mark::of);
+            let sent = steers::settle(&mut tx, &place, &record.steered, mark).await?;
+            insert_rows(&mut tx, key.thread, &sent, now_ms).await?;
             keep_carried(&mut tx, key, record).await?;
             release(&mut tx, key.thread, now_ms).await?;
         }
@@ -307,6 +314,7 @@ pub(super) async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Resul
     let family = if family.is_empty() { None } else { Some(family.parse()?) };
     let Some(due) = due(gate, family.as_ref(), &open) else { return Ok(()) };
     for open in due.runs {
+        conversation::begin(tx, thread, &open.agent, &open.run).await?;
         let preface = prefaced(tx, thread, &open.run).await?;
         sqlx::query(
             "UPDATE runs SET state = 'released', released_ms = $2, preface = $3
@@ -386,9 +394,7 @@ async fn keep_carried(tx: &mut Tx, key: &RunKey, record: &Record) -> Result<()> 
         .await?;
     // A session that was reset meanwhile has no next run.
     let Some(row) = row else { return Ok(()) };
-    let carried = left.clone().after(carried(&row)?);
-    let text = serde_json::to_string(&carried)
-        .map_err(|source| StoreError::BadJson { what: "transcript", source })?;
+    let text = carried_text(&left.clone().after(carried(&row)?))?;
     sqlx::query("UPDATE sessions SET carried = $3 WHERE thread = $1 AND session = $2")
         .bind(thread)
         .bind(&session)
@@ -398,7 +404,12 @@ async fn keep_carried(tx: &mut Tx, key: &RunKey, record: &Record) -> Result<()> 
     Ok(())
 }
 
-fn carried(row: &AnyRow) -> Result<Option<Carried>> {
+pub(super) fn carried_text(carried: &Carried) -> Result<String> {
+    serde_json::to_string(carried)
+        .map_err(|source| StoreError::BadJson { what: "transcript", source })
+}
+
+pub(super) fn carried(row: &AnyRow) -> Result<Option<Carried>> {
     let text: Option<String> = row.try_get("carried")?;
     let read = text.map(|text| serde_json::from_str(&text)).transpose();
     read.map_err(|source| StoreError::BadJson { what: "transcript", source })
@@ -478,6 +489,7 @@ pub(super) fn asked(row: &AnyRow) -> Result<Option<(ChannelId, MessageId)>> {
 
 fn released(row: &AnyRow) -> Result<Released> {
     let message: Option<i64> = row.try_get("asked_by")?;
+    let files_of: Option<i64> = row.try_get("files_of")?;
     let request = Request {
         v: Request::VERSION,
         run: row.try_get::<String, _>("run")?.parse()?,
@@ -497,6 +509,9 @@ fn released(row: &AnyRow) -> Result<Released> {
             Some(preface) => preface + &row.try_get::<String, _>("prompt")?,
             None => row.try_get("prompt")?,
         },
+        model: conversation::model(row)?,
+        files_of: files_of.map(|thread| id(thread, ThreadId::new)).transpose()?,
+        brought: row.try_get::<Option<i64>, _>("brought")?.is_some_and(|brought| brought != 0),
         // Whoever publishes it knows.
         asking: false,
     };

@@ -13,7 +13,7 @@ use sqlx::any::AnyRow;
 use super::outbox::insert_rows;
 use super::places::{read_place, runner};
 use super::{Result, Store, id, number};
-use crate::outbox::{Action, Row};
+use crate::outbox::{Action, Button, Row};
 
 /// A run that a person may be watching.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,10 +107,12 @@ impl Store {
         &self,
         run: &Watched,
         content: &str,
+        buttons: Vec<Button>,
         now_ms: i64,
     ) -> Result<bool> {
         let part = format!("status/{now_ms}");
-        let status = Action::Status { channel: run.thread.into(), content: content.to_owned() };
+        let (channel, content) = (run.thread.into(), content.to_owned());
+        let status = Action::Status { channel, content, buttons };
         let row = Row::of(&run.run, run.generation, &part, status);
         self.replace_status(run, Some(row), now_ms).await
     }

@@ -237,6 +237,8 @@ fn record(run: &RunId, state: State) -> Record {
         asked: 0,
         applied: Vec::new(),
         remarks: Vec::new(),
+        steered: Vec::new(),
+        whereabouts: None,
         carried: None,
         trace: None,
     }

@@ -1,12 +1,14 @@
 //! Runs that wait: gates of threads that were not read yet, and what becomes of a message that is
 //! edited or deleted before its release.
 
-use schemas::ids::{ChannelId, MessageId, RunId, ThreadId};
+use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::outbox::insert_rows;
 use super::runs::{asked, release};
-use super::{Result, Store, id, lock_for_many, number, text};
+use super::{Result, Store, id, lock_for_many, number, steers, text};
+use crate::render::Place;
 
 /// A run that waits, and the message that asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub(crate) struct Waiting {
     pub(crate) message: MessageId,
     /// What claude would be told.
     pub(crate) prompt: String,
+    /// Whether that was given by command, and not by the message.
+    pub(crate) is_reworded: bool,
 }
 
 impl Store {
@@ -76,7 +80,7 @@ impl Store {
     /// Every run that waits, with its message.
     pub(crate) async fn waiting(&self) -> Result<Vec<Waiting>> {
         let rows = sqlx::query(
-            "SELECT run, asked_in, asked_by, prompt FROM runs
+            "SELECT run, asked_in, asked_by, prompt, reworded FROM runs
               WHERE state = 'queued' AND asked_by IS NOT NULL ORDER BY ord",
         )
         .fetch_all(&self.pool)
@@ -87,7 +91,7 @@ impl Store {
     /// A run, if it waits.
     pub(crate) async fn waiting_run(&self, run: &RunId) -> Result<Option<Waiting>> {
         let row = sqlx::query(
-            "SELECT run, asked_in, asked_by, prompt FROM runs
+            "SELECT run, asked_in, asked_by, prompt, reworded FROM runs
               WHERE run = $1 AND state = 'queued' AND asked_by IS NOT NULL",
         )
         .bind(run.as_str())
@@ -99,11 +103,14 @@ impl Store {
     /// Changes what a run that waits will tell claude. False when it waits no more: release freezes
     /// the text.
     pub(crate) async fn rewrite(&self, run: &RunId, prompt: &str) -> Result<bool> {
-        let done = sqlx::query("UPDATE runs SET prompt = $2 WHERE run = $1 AND state = 'queued'")
-            .bind(run.as_str())
-            .bind(text(prompt))
-            .execute(&self.pool)
-            .await?;
+        let done = sqlx::query(
+            "UPDATE runs SET prompt = $2
+              WHERE run = $1 AND state = 'queued' AND reworded = 0",
+        )
+        .bind(run.as_str())
+        .bind(text(prompt))
+        .execute(&self.pool)
+        .await?;
         Ok(0 < done.rows_affected())
     }
 
@@ -129,7 +136,17 @@ impl Store {
         if done.rows_affected() == 0 {
             return Ok(false);
         }
-        release(&mut tx, id(row.try_get("thread")?, ThreadId::new)?, now_ms).await?;
+        let thread = id(row.try_get("thread")?, ThreadId::new)?;
+        let place = Place {
+            run: run.clone(),
+            generation: Generation::FIRST,
+            thread,
+            asked: None,
+            spent: 0,
+        };
+        let parted = steers::part(&mut tx, &place).await?;
+        insert_rows(&mut tx, thread, &parted, now_ms).await?;
+        release(&mut tx, thread, now_ms).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -139,5 +156,6 @@ impl Store {
 fn waiting(row: &AnyRow) -> Result<Option<Waiting>> {
     let Some((channel, message)) = asked(row)? else { return Ok(None) };
     let run = row.try_get::<String, _>("run")?.parse()?;
-    Ok(Some(Waiting { run, channel, message, prompt: row.try_get("prompt")? }))
+    let is_reworded = row.try_get::<i64, _>("reworded")? != 0;
+    Ok(Some(Waiting { run, channel, message, prompt: row.try_get("prompt")?, is_reworded }))
 }

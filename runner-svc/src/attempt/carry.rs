@@ -51,6 +51,9 @@ impl Work {
         let projects = self.host.projects_dir();
         let find = || projects.as_deref().map_or(Ok(None), |dir| transcript::find(dir, id));
         let found = find().map_err(Refused::trouble)?;
+        if self.held.request.brought && !self.has_left() {
+            return self.brought(id);
+        }
         let Some(Carried { transcript: left, .. }) = self.held.request.carried.clone() else {
             return Ok(if found.is_some() { Session::Resume(id) } else { Session::New(id) });
         };
@@ -74,6 +77,32 @@ impl Work {
         match found {
             Some(_) => self.is_lost(Session::Resume(id)).await,
             None => self.is_lost(Session::New(id)).await,
+        }
+    }
+
+    /// Whether an earlier run of the conversation has left its transcript.
+    fn has_left(&self) -> bool {
+        self.held.request.carried.as_ref().is_some_and(|left| left.transcript.is_some())
+    }
+
+    /// Resumes a session that was begun in a terminal, if it is this project's and here alone.
+    fn brought(&self, id: Uuid) -> Result<Session, Refused> {
+        let (project, runner) = (&self.held.request.project, &self.host.config.name);
+        let never = |why: &str| Err(Refused::Never(format!("{why} Nothing was asked.")));
+        let Some(projects) = self.host.projects_dir() else {
+            return never(&format!("claude has no home on {runner}, so it has no sessions there."));
+        };
+        let own = transcript::place(&projects, &self.project()?.directory, id);
+        let all = transcript::find_all(&projects, id).map_err(Refused::trouble)?;
+        match all.as_slice() {
+            [] => never(&format!("There is no session `{id}` on {runner}.")),
+            [one] if *one == own => Ok(Session::Resume(id)),
+            [_] => never(&format!(
+                "The session `{id}` on {runner} was not begun in the directory of **{project}**."
+            )),
+            [_, ..] => never(&format!(
+                "There are several sessions `{id}` on {runner}, so nobody can say which is meant."
+            )),
         }
     }
 

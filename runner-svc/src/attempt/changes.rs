@@ -8,6 +8,7 @@
 use std::fs;
 
 use schemas::carried::{About, Changes, File};
+use schemas::ids::ThreadId;
 
 use super::{Left, Refused, Result, Work};
 use crate::bus::digest_of;
@@ -24,6 +25,8 @@ impl Work {
             && let Some(changes) = carried.changes
         {
             self.put_changes(project, &changes).await?;
+        } else if let Some(of) = self.held.request.files_of {
+            self.begin_as(project, of).await?;
         }
         let (name, thread) = (self.held.request.project.clone(), self.held.request.thread);
         let host = std::sync::Arc::clone(&self.host);
@@ -64,6 +67,28 @@ impl Work {
                 self.remark(About::Changes, &text).await?;
             }
             Put::Missing(why) => self.changes_are_missing(&why).await?,
+        }
+        Ok(())
+    }
+
+    /// Makes a worktree that nobody was in yet what another thread's is.
+    async fn begin_as(&mut self, project: &Project, of: ThreadId) -> Result<(), Refused> {
+        let (name, thread) = (self.held.request.project.clone(), self.held.request.thread);
+        let host = std::sync::Arc::clone(&self.host);
+        let site = Site { project: &name, directory: &project.directory, options: &project.place };
+        let beginning = Box::pin(host.worktrees.begin_as(site, thread, of));
+        let put = self.meanwhile(beginning).await?;
+        match put.map_err(|error| self.is_not_put(error))? {
+            Put::There => {}
+            Put::Done | Put::Kept(_) => tracing::info!(%of, "begins with another thread's files"),
+            Put::Missing(why) => {
+                let runner = &self.host.config.name;
+                let text = format!(
+                    "What was changed in the thread that this one was forked from is not here on \
+                     {runner}, because {why}. claude begins with the project's files."
+                );
+                self.remark(About::Changes, &text).await?;
+            }
         }
         Ok(())
     }

@@ -170,9 +170,11 @@ impl<'a> Follow<'a> {
             self.read().await?;
             if let Some(end) = self.end() {
                 self.work.said = self.progress.said();
+                self.work.held.record.steered = self.steered();
                 return Ok(end);
             }
             if let Some(ending) = exit {
+                self.work.held.record.steered = self.steered();
                 return Ok(match self.stopping {
                     Some(stopping) => stopping.why.into_end(),
                     None => Followed::Death(Box::new(self.dead(ending)?)),
@@ -180,6 +182,7 @@ impl<'a> Follow<'a> {
             }
             self.stop().await?;
             self.tell_decided()?;
+            self.tell_sent()?;
             self.say_quiet().await?;
             self.tell_live().await;
             self.wait().await?;
@@ -189,9 +192,9 @@ impl<'a> Follow<'a> {
     /// The end that claude's own words make.
     fn end(&self) -> Option<Followed> {
         let outcome = self.progress.outcome();
+        // What was sent into the run may have begun a turn of its own since: it is over all the same.
         if let Some(stopping) = &self.stopping
-            && let Some(result) = outcome.or(self.progress.passed_over())
-            && result.is_interrupted()
+            && self.progress.aborted().is_some()
         {
             return Some(stopping.why.clone().into_end());
         }

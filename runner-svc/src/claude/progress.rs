@@ -71,6 +71,10 @@ pub(crate) struct Progress {
     texts: VecDeque<String>,
     texts_bytes: usize,
     outcome: Option<TurnResult>,
+    /// Answers that came while a line was under way that was sent into the work: it is answered too.
+    before: Vec<TurnResult>,
+    /// The lines that were part of the conversation when a turn was interrupted for the first time.
+    aborted: Option<Vec<Uuid>>,
     /// The last result that was no outcome.
     passed_over: Option<TurnResult>,
 }
@@ -205,9 +209,16 @@ impl Progress {
             TurnKind::Answer => true,
             TurnKind::Compaction | TurnKind::TaskNotification => false,
         };
+        if is_answer && result.is_interrupted() && self.aborted.is_none() {
+            let echoed = self.lines.iter().filter(|line| line.state == LineState::Echoed);
+            self.aborted = Some(echoed.map(|line| line.uuid).collect());
+        }
         if self.outcome.is_none() && is_answer && self.is_all_echoed() {
-            self.outcome = Some(result.clone());
+            self.outcome = Some(result.clone().behind(&self.before));
             return true;
+        }
+        if is_answer && !result.is_error && !self.lines.is_empty() {
+            self.before.push(result.clone());
         }
         self.passed_over = Some(result.clone());
         false
@@ -230,6 +241,12 @@ impl Progress {
     /// The last result that was no outcome: why a claude died that left none.
     pub(crate) fn passed_over(&self) -> Option<&TurnResult> {
         self.passed_over.as_ref()
+    }
+
+    /// The lines that were part of the conversation when a turn was interrupted, if one was: what claude
+    /// did after it was of itself.
+    pub(crate) fn aborted(&self) -> Option<&[Uuid]> {
+        self.aborted.as_deref()
     }
 
     /// What claude last said of itself.

@@ -68,7 +68,7 @@ fn each_recording_comes_to_its_outcome() {
 
 #[test]
 fn a_line_that_is_not_echoed_yet_keeps_the_outcome_open() {
-    assert_eq!(outcome("two-lines").expect("the second result").2, "two");
+    assert_eq!(outcome("two-lines").expect("the second result").2, "one\n\ntwo");
     assert_eq!(outcome("line-during-tool").expect("one result for both").2, "end");
     assert_eq!(outcome("interrupted-then-next").expect("the next one").2, "queued");
     let progress = folded(&recorded("interrupted-then-next"));

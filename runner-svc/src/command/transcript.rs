@@ -34,19 +34,29 @@ pub(crate) fn projects_dir(claude_env: &BTreeMap<OsString, OsString>) -> Option<
 ///
 /// What the operating system said about the folder of projects. That it is not there is no error.
 pub(crate) fn find(projects: &Path, session: Uuid) -> io::Result<Option<PathBuf>> {
+    Ok(find_all(projects, session)?.into_iter().next())
+}
+
+/// Where transcripts of a session are: several, if somebody has copied one.
+///
+/// # Errors
+///
+/// As for [`find`].
+pub(crate) fn find_all(projects: &Path, session: Uuid) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(projects) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let name = format!("{session}.jsonl");
+    let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path().join(&name);
         if path.is_file() {
-            return Ok(Some(path));
+            found.push(path);
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Where claude would keep the transcript of a session that it begins in this directory. A name that

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use schemas::carried::{CHANGES_MAX, Changes};
 use schemas::ids::{ProjectName, ThreadId};
 
-use super::carry::{CarryError, Changed, LOCK_MAX, copy_index};
+use super::carry::{CarryError, Changed, LOCK_MAX, Take, Taken, copy_index};
 use super::git::Link;
 use super::place::{Known, Place, PlaceError};
 use super::{Held, Site, Worktrees};
@@ -95,6 +95,36 @@ impl Worktrees {
             }
             Some(Known::At { .. }) | None => Ok(()),
         }
+    }
+
+    /// Makes a worktree that nobody was in yet what another thread's is at this moment, whoever is at work
+    /// there. One that somebody was in stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`CarryError`]; the next call goes on.
+    pub(crate) async fn begin_as(
+        &self,
+        site: Site<'_>,
+        thread: ThreadId,
+        of: ThreadId,
+    ) -> Result<Put, CarryError> {
+        match Place::new(&self.root, site.project, thread).known()? {
+            Some(Known::Fresh | Known::Putting) => {}
+            Some(Known::At { .. }) | None => return Ok(Put::There),
+        }
+        let taken = match self.take(site, of).await? {
+            Take::Taken(taken) => taken,
+            Take::Nothing => return Ok(Put::Missing("it has no worktree there".to_owned())),
+            Take::TooLarge(bytes) => {
+                return Ok(Put::Missing(format!("it is too large ({} MB)", bytes / 1_000_000)));
+            }
+        };
+        let Taken { head, snapshot, bundle } = taken;
+        let changes = Changes { head, snapshot, bundle: None };
+        let put = self.put(site, thread, &changes, bundle.as_deref()).await;
+        self.took(site, of);
+        put
     }
 
     /// Makes a thread's worktree what it was elsewhere. Nobody may be at work in it.

@@ -9,6 +9,7 @@
 
 mod asks;
 mod carried;
+mod control;
 mod gateway;
 mod keys;
 mod late;

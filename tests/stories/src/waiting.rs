@@ -14,7 +14,7 @@ async fn in_the_middle(world: &World) -> Result<Question<'_>> {
 }
 
 /// A message in the thread that may be taken back: nobody waits for its answer.
-async fn aside(world: &World, question: Question<'_>, text: &str) -> Result<MessageId> {
+pub(crate) async fn aside(world: &World, question: Question<'_>, text: &str) -> Result<MessageId> {
     let discord = world.discord();
     let said = discord.say(question.thread(), discord.user("alice"), text);
     let message = said.map_err(|error| anyhow!("Discord refuses the message: {error:?}"))?;
@@ -28,7 +28,7 @@ fn edit(world: &World, message: MessageId, text: &str) -> Result<()> {
     world.discord().edit(message, text).map_err(|error| anyhow!("no edit: {error:?}"))
 }
 
-fn delete(world: &World, message: MessageId) -> Result<()> {
+pub(crate) fn delete(world: &World, message: MessageId) -> Result<()> {
     world.discord().delete(message).map_err(|error| anyhow!("no deletion: {error:?}"))
 }
 

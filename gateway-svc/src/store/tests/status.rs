@@ -23,12 +23,12 @@ pub(super) async fn a_run_has_one_status_message_and_none_when_it_has_ended(
     store.accept(&new_run(7, 7), &[], 1).await.unwrap();
     let run = the_one(&store).await;
     assert_eq!((run.shown.is_none(), run.ended, run.attempt), (true, false, None));
-    assert!(store.show_status(&run, "one", 2).await.unwrap());
-    assert!(!store.show_status(&run, "another", 3).await.unwrap(), "it has one by now");
+    assert!(store.show_status(&run, "one", Vec::new(), 2).await.unwrap());
+    assert!(!store.show_status(&run, "another", Vec::new(), 3).await.unwrap(), "it has one by now");
     let shown = the_one(&store).await;
     assert_eq!(shown.shown.as_ref().unwrap().made_ms, 2);
     assert!(!store.end_status(&shown, 3).await.unwrap(), "it has not ended");
-    assert!(store.show_status(&shown, "fresh", 4).await.unwrap());
+    assert!(store.show_status(&shown, "fresh", Vec::new(), 4).await.unwrap());
     assert_eq!(owed(&store).await, ["status", "status", "delete"]);
 
     let none = |_: &crate::render::Place| Vec::new();
@@ -36,7 +36,7 @@ pub(super) async fn a_run_has_one_status_message_and_none_when_it_has_ended(
     store.fold(&key(7, 7), &ended, none, 5).await.unwrap();
     let fresh = the_one(&store).await;
     assert!(fresh.ended);
-    assert!(!store.show_status(&fresh, "late", 6).await.unwrap(), "it has ended");
+    assert!(!store.show_status(&fresh, "late", Vec::new(), 6).await.unwrap(), "it has ended");
     assert!(store.end_status(&fresh, 6).await.unwrap());
     assert!(!store.end_status(&fresh, 7).await.unwrap());
     assert_eq!(store.watched().await.unwrap(), []);
@@ -45,7 +45,7 @@ pub(super) async fn a_run_has_one_status_message_and_none_when_it_has_ended(
 
 pub(super) async fn a_row_knows_the_message_that_it_became(Fresh { store, .. }: Fresh) {
     store.accept(&new_run(7, 7), &[], 1).await.unwrap();
-    store.show_status(&the_one(&store).await, "one", 2).await.unwrap();
+    store.show_status(&the_one(&store).await, "one", Vec::new(), 2).await.unwrap();
     let row = the_one(&store).await.shown.unwrap().row;
     assert_eq!(store.became(&row).await.unwrap(), None, "not posted yet");
     let message = "9".parse().unwrap();

@@ -151,6 +151,8 @@ async fn take(nats: &mut Nats, runner: &RunnerId, state_id: StateId, work: &Mess
         asked: 0,
         applied: Vec::new(),
         remarks: Vec::new(),
+        steered: Vec::new(),
+        whereabouts: None,
         carried: None,
         trace: None,
     };
