@@ -14,7 +14,7 @@ use schemas::ask::{AskId, Decision, Picked, WORDS_MAX, Wanted};
 use schemas::ids::{Attempt, Generation, RunId};
 
 use crate::render::plain;
-pub(crate) use shown::{granted, merged, offer, offer_over, over, shown};
+pub(crate) use shown::{granted, offer, offer_over, over, shown};
 
 /// The most characters of a person's words in the line that says what was decided.
 const QUOTE_MAX: usize = 150;

@@ -135,10 +135,7 @@ fn finished(place: &Place, mark: Mark, part: &str, posts: Vec<Action>) -> Vec<Ro
     {
         *buttons = decisions(place);
     }
-    if let Some((channel, message)) = place.asked {
-        rows.push(row("mark", Action::React { channel, message, emoji: mark }));
-        rows.push(row("unseen", Action::Unreact { channel, message, emoji: Mark::Seen }));
-    }
+    rows.extend(marked(place, mark));
     rows
 }
 
@@ -266,10 +263,15 @@ pub(crate) fn again(place: &Place) -> Vec<Row> {
 
 /// What is owed when a run is dropped that waited: ⏹️ in place of 👀.
 pub(crate) fn dropped(place: &Place) -> Vec<Row> {
+    marked(place, Mark::Stopped)
+}
+
+/// What is owed when it is known what became of a message: its mark in place of 👀.
+pub(crate) fn marked(place: &Place, mark: Mark) -> Vec<Row> {
     let Some((channel, message)) = place.asked else { return Vec::new() };
     let row = |part: &str, action| Row::of(&place.run, place.generation, part, action);
     vec![
-        row("mark", Action::React { channel, message, emoji: Mark::Stopped }),
+        row("mark", Action::React { channel, message, emoji: mark }),
         row("unseen", Action::Unreact { channel, message, emoji: Mark::Seen }),
     ]
 }

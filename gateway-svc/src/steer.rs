@@ -4,7 +4,7 @@
 
 use schemas::ids::RunId;
 
-use crate::outbox::{Action, Button, Mark, Row};
+use crate::outbox::{Action, Button, Row};
 use crate::render::{Place, plain};
 
 /// How the id of the button begins.
@@ -50,16 +50,6 @@ pub(crate) fn to_send(custom_id: &str) -> Option<RunId> {
 /// What is owed when a message is sent: a line under it.
 pub(crate) fn sent(place: &Place, by: &str) -> Row {
     line(place, "sent", format!("-# ↪️ {} sent this into the run at work.", plain(by)))
-}
-
-/// What is owed when a message has become part of a run that has ended: that run's mark.
-pub(crate) fn taken(place: &Place, mark: Mark) -> Vec<Row> {
-    let Some((channel, message)) = place.asked else { return Vec::new() };
-    let row = |part: &str, action| Row::of(&place.run, place.generation, part, action);
-    vec![
-        row("mark", Action::React { channel, message, emoji: mark }),
-        row("unseen", Action::Unreact { channel, message, emoji: Mark::Seen }),
-    ]
 }
 
 /// What is owed when the run ended before claude took a message that was sent into it: a line.

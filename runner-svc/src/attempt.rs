@@ -225,6 +225,7 @@ async fn claim(
     // What an outcome that is brought along has left.
     if let (Some(_), Some(read)) = (&end, &read) {
         (record.carried, record.remarks) = (read.carried.clone(), read.remarks.clone());
+        record.steered.clone_from(&read.steered);
     }
     let since_ms = since_ms.unwrap_or_else(now_ms);
     let held = Held { request, record, prompt, since_ms, trace };

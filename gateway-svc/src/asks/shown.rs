@@ -9,7 +9,7 @@ use schemas::ask::{Ask, OPTIONS_MAX, Question, Wanted};
 use schemas::ids::{Attempt, Generation, RunId, ThreadId};
 
 use super::{Key, OTHER};
-use crate::outbox::{Action, Button, Mark, Menu, MenuOption, Row};
+use crate::outbox::{Action, Button, Menu, MenuOption, Row};
 use crate::pages::{PAGE_MAX, pages};
 use crate::render::{Place, plain};
 
@@ -168,16 +168,6 @@ pub(crate) fn offer_over(place: &Place, line: &str) -> Row {
     let about = format!("send/{}", place.run);
     let edit = Action::Edit { channel: place.thread.into(), about, line: line.to_owned() };
     Row::of(&place.run, Generation::FIRST, "offer/over", edit)
-}
-
-/// What is owed to a message that claude was told: ✅ in place of 👀.
-pub(crate) fn merged(place: &Place) -> Vec<Row> {
-    let Some((channel, message)) = place.asked else { return Vec::new() };
-    let row = |part: &str, action| Row::of(&place.run, place.generation, part, action);
-    vec![
-        row("mark", Action::React { channel, message, emoji: Mark::Answered }),
-        row("unseen", Action::Unreact { channel, message, emoji: Mark::Seen }),
-    ]
 }
 
 fn button(verb: &str, key: &Key, label: &str) -> Button {

@@ -6,11 +6,12 @@
 
 use schemas::ids::{ChannelId, MessageId, ProjectName, SessionId, ThreadId};
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::commands::Spoken;
 use super::outbox::insert_rows;
 use super::runs::{carried, judge};
-use super::{Result, Store, id, lock_for_many, lock_thread, number, text};
+use super::{Result, Store, Tx, id, lock_for_many, lock_thread, number, text};
 use crate::forks::{self, Bringing, Forking};
 use crate::outbox::Row;
 
@@ -33,46 +34,12 @@ impl Store {
         if !judge(&mut tx, *asked, "order", now_ms).await? {
             return Ok(None);
         }
-        let row = sqlx::query(
-            "SELECT s.carried, COALESCE((SELECT MAX(r.spent) FROM runs r WHERE r.session = s.session),
-                                        s.spent) AS spent,
-                    (SELECT r.prompt FROM runs r WHERE r.thread = s.thread ORDER BY r.ord LIMIT 1)
-                        AS prompt
-               FROM sessions s WHERE s.thread = $1 AND s.agent = ''",
-        )
-        .bind(number(thread.get()))
-        .fetch_optional(&mut *tx)
-        .await?;
-        let known = match &row {
-            Some(row) => carried(row)?.filter(|left| left.transcript.is_some()),
-            None => None,
-        };
-        let forking = match (&row, known) {
-            (Some(row), Some(_)) => {
-                sqlx::query(
-                    "INSERT INTO forks (name, from_thread, channel, project, asked_in, asked_by, carried,
-                                        spent, first, by_user, by_name, at_ms)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-                )
-                .bind(forks::base_name(asked.1))
-                .bind(number(thread.get()))
-                .bind(number(channel.get()))
-                .bind(project.as_str())
-                .bind(number(asked.0.get()))
-                .bind(number(asked.1.get()))
-                .bind(row.try_get::<String, _>("carried")?)
-                .bind(row.try_get::<Option<i64>, _>("spent")?)
-                .bind(row.try_get::<Option<String>, _>("prompt")?.unwrap_or_default())
-                .bind(number(author.id.get()))
-                .bind(text(&author.name))
-                .bind(now_ms)
-                .execute(&mut *tx)
-                .await?;
-                let base = forks::base(asked.1, *channel, thread, &author.name);
-                insert_rows(&mut tx, in_channel, &[base], now_ms).await?;
-                Forking::Begins
-            }
-            (_, None) | (None, Some(_)) => Forking::Nothing,
+        let forking = if begin_fork(&mut tx, spoken, thread, now_ms).await? {
+            let base = forks::base(asked.1, *channel, thread, &author.name);
+            insert_rows(&mut tx, in_channel, &[base], now_ms).await?;
+            Forking::Begins
+        } else {
+            Forking::Nothing
         };
         insert_rows(&mut tx, thread, &rows(forking), now_ms).await?;
         tx.commit().await?;
@@ -112,27 +79,7 @@ impl Store {
             .bind(number(message.get()))
             .execute(&mut *tx)
             .await?;
-        sqlx::query(
-            "INSERT INTO sessions (thread, agent, session, carried, spent) VALUES ($1, '', $2, $3, $4)
-             ON CONFLICT (thread, agent) DO NOTHING",
-        )
-        .bind(number(thread.get()))
-        .bind(SessionId::random().to_string())
-        .bind(row.try_get::<String, _>("carried")?)
-        .bind(row.try_get::<Option<i64>, _>("spent")?)
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query(
-            "UPDATE threads SET files_of = $2,
-                    model = (SELECT f.model FROM threads f WHERE f.thread = $2),
-                    home = (SELECT f.home FROM threads f WHERE f.thread = $2),
-                    ran_at = (SELECT f.ran_at FROM threads f WHERE f.thread = $2)
-              WHERE thread = $1",
-        )
-        .bind(number(thread.get()))
-        .bind(number(from.get()))
-        .execute(&mut *tx)
-        .await?;
+        know_fork(&mut tx, thread, from, &row).await?;
         let (first, by): (String, String) = (row.try_get("first")?, row.try_get("by_name")?);
         let begun = forks::begun(thread, channel, from, &first, &by);
         insert_rows(&mut tx, thread, &begun, now_ms).await?;
@@ -192,4 +139,69 @@ impl Store {
         tx.commit().await?;
         Ok(Some(bringing))
     }
+}
+
+/// Notes what a fork of a thread begins with. False: nothing was answered there that it could know.
+async fn begin_fork(tx: &mut Tx, spoken: &Spoken, thread: ThreadId, now_ms: i64) -> Result<bool> {
+    let row = sqlx::query(
+        "SELECT s.carried, COALESCE((SELECT MAX(r.spent) FROM runs r WHERE r.session = s.session),
+                                    s.spent) AS spent,
+                (SELECT r.prompt FROM runs r WHERE r.thread = s.thread ORDER BY r.ord LIMIT 1)
+                    AS prompt
+           FROM sessions s WHERE s.thread = $1 AND s.agent = ''",
+    )
+    .bind(number(thread.get()))
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(row) = row else { return Ok(false) };
+    if carried(&row)?.is_none_or(|left| left.transcript.is_none()) {
+        return Ok(false);
+    }
+    let Spoken { asked, channel, project, author } = spoken;
+    sqlx::query(
+        "INSERT INTO forks (name, from_thread, channel, project, asked_in, asked_by, carried,
+                            spent, first, by_user, by_name, at_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(forks::base_name(asked.1))
+    .bind(number(thread.get()))
+    .bind(number(channel.get()))
+    .bind(project.as_str())
+    .bind(number(asked.0.get()))
+    .bind(number(asked.1.get()))
+    .bind(row.try_get::<String, _>("carried")?)
+    .bind(row.try_get::<Option<i64>, _>("spent")?)
+    .bind(row.try_get::<Option<String>, _>("prompt")?.unwrap_or_default())
+    .bind(number(author.id.get()))
+    .bind(text(&author.name))
+    .bind(now_ms)
+    .execute(&mut **tx)
+    .await?;
+    Ok(true)
+}
+
+/// Gives a new thread a session that begins with what another's has left, and the other's place.
+async fn know_fork(tx: &mut Tx, thread: ThreadId, from: ThreadId, row: &AnyRow) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO sessions (thread, agent, session, carried, spent) VALUES ($1, '', $2, $3, $4)
+         ON CONFLICT (thread, agent) DO NOTHING",
+    )
+    .bind(number(thread.get()))
+    .bind(SessionId::random().to_string())
+    .bind(row.try_get::<String, _>("carried")?)
+    .bind(row.try_get::<Option<i64>, _>("spent")?)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "UPDATE threads SET files_of = $2,
+                model = (SELECT f.model FROM threads f WHERE f.thread = $2),
+                home = (SELECT f.home FROM threads f WHERE f.thread = $2),
+                ran_at = (SELECT f.ran_at FROM threads f WHERE f.thread = $2)
+          WHERE thread = $1",
+    )
+    .bind(number(thread.get()))
+    .bind(number(from.get()))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }

@@ -12,9 +12,10 @@ use super::asks::{Audit, Standing, answer, close_parts, lock, standing_in};
 use super::orders::end;
 use super::outbox::insert_rows;
 use super::runs::{asked, release};
+use super::steers;
 use super::{NewRun, Result, Store, Tx, number};
 use crate::asks::{self, Decided};
-use crate::outbox::Row;
+use crate::outbox::{Mark, Row};
 use crate::render::{self, Place};
 
 /// What became of it.
@@ -97,7 +98,8 @@ impl Store {
             spent: 0,
         };
         rows.push(asks::offer_over(&place, &format!("{} sent it.", render::plain(&by.name))));
-        rows.extend(asks::merged(&place));
+        rows.extend(render::marked(&place, Mark::Answered));
+        rows.extend(steers::joined(&mut tx, &place, Mark::Answered).await?);
         insert_rows(&mut tx, thread, &rows, now_ms).await?;
         offers_over(&mut tx, thread, now_ms).await?;
         release(&mut tx, thread, now_ms).await?;

@@ -6,6 +6,7 @@ use sqlx::Row as _;
 use super::orders::{end, end_now, stop};
 use super::outbox::insert_rows;
 use super::runs::{asked, release};
+use super::steers;
 use super::{Result, Store, Tx, id, lock_for_many, number};
 use crate::outbox::Row;
 use crate::render::Place;
@@ -114,6 +115,8 @@ async fn expire_one(tx: &mut Tx, place: Place, now_ms: i64) -> Result<Option<Pla
     let Some(row) = row else { return Ok(None) };
     if row.try_get::<String, _>("state")? == "queued" {
         end(tx, &place.run, "failed", now_ms).await?;
+        let parted = steers::part(tx, &place).await?;
+        insert_rows(tx, place.thread, &parted, now_ms).await?;
         return Ok(Some(place));
     }
     let record: Option<String> = row.try_get("record")?;

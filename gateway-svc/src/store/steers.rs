@@ -97,9 +97,9 @@ pub(super) async fn send(
     if !has_room(tx, &into, words.len()).await? {
         return Ok((Sent::TooMuch, Vec::new()));
     }
-    sqlx::query(
+    let new = sqlx::query(
         "INSERT INTO steers (run, sent_into, thread, id, words, state, by_user, by_name, at_ms)
-         VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8)",
+         VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8) ON CONFLICT (run, id) DO NOTHING",
     )
     .bind(run.as_str())
     .bind(&into)
@@ -111,6 +111,10 @@ pub(super) async fn send(
     .bind(now_ms)
     .execute(&mut **tx)
     .await?;
+    if new.rows_affected() == 0 {
+        // This press sent it before, into a run that ended without it.
+        return Ok((Sent::Now, Vec::new()));
+    }
     end(tx, run, "merged", now_ms).await?;
     let place = place(run.clone(), thread, &row)?;
     let line = format!("{} sent it.", render::plain(&by.name));
@@ -146,7 +150,7 @@ pub(super) async fn settle(
         let place = place(run.clone(), ended.thread, &row)?;
         if steered.contains(&run) {
             set_state(tx, &run, &ended.run, "taken").await?;
-            rows.extend(steer::taken(&place, mark));
+            rows.extend(render::marked(&place, mark));
             rows.extend(joined(tx, &place, mark).await?);
             continue;
         }
@@ -201,10 +205,10 @@ pub(super) async fn part(tx: &mut Tx, dropped: &Place) -> Result<Vec<Row>> {
 }
 
 /// The mark of a run that has ended, for what was joined to it.
-async fn joined(tx: &mut Tx, ended: &Place, mark: Mark) -> Result<Vec<Row>> {
+pub(super) async fn joined(tx: &mut Tx, ended: &Place, mark: Mark) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (run, row) in of(tx, &ended.run, "joined").await? {
-        rows.extend(steer::taken(&place(run, ended.thread, &row)?, mark));
+        rows.extend(render::marked(&place(run, ended.thread, &row)?, mark));
     }
     Ok(rows)
 }
@@ -226,14 +230,15 @@ async fn wait_again(tx: &mut Tx, place: &Place) -> Result<()> {
 /// caller holds the thread's lock.
 pub(super) async fn again(tx: &mut Tx, retried: &Place) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let taken = of(tx, &retried.run, "taken").await?.into_iter().map(|it| (it, true));
-    let joined = of(tx, &retried.run, "joined").await?.into_iter().map(|it| (it, false));
-    for ((run, row), is_told) in taken.chain(joined) {
+    let mut all = of(tx, &retried.run, "joined").await?;
+    for (run, row) in of(tx, &retried.run, "taken").await? {
+        set_state(tx, &run, &retried.run, "open").await?;
+        all.extend(of(tx, &run, "joined").await?);
+        all.push((run, row));
+    }
+    for (run, row) in all {
         let before = place(run.clone(), retried.thread, &row)?;
         let place = Place { generation: before.generation.next(), ..before };
-        if is_told {
-            set_state(tx, &run, &retried.run, "open").await?;
-        }
         sqlx::query("UPDATE runs SET generation = $2 WHERE run = $1")
             .bind(run.as_str())
             .bind(i64::from(place.generation.0))

@@ -238,6 +238,28 @@ async fn what_is_discarded_is_not_tried_again() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_button_from_before_a_retry_is_too_late_also_after_a_restart() -> Result<()> {
+    let world = plain_world().await?;
+    let question = failed_and_mended(&world).await?;
+    let (retry, discard) =
+        (button(&world, question, "Retry")?, button(&world, question, "Discard")?);
+    keep_buttons(&world);
+    assert_eq!(press(&world, "alice", &retry).await?, "Trying again.");
+    says(&world, question, "the answer").await?;
+    world.kill_gateway().await?;
+    world.kill_runner().await?;
+    world.start_runner().await?;
+    world.start_gateway().await?;
+    for late in [&discard, &retry] {
+        assert_eq!(press(&world, "bob", late).await?, "That is decided already.");
+    }
+    world.discord().clear_faults();
+    assert!(order(question, "!discard").await?.starts_with("Nothing in this thread failed"));
+    assert_eq!(world.ledger().count("begin"), 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_use_the_project_may_not_decide() -> Result<()> {
     let people = People::User("alice".into());
     let world = plain_builder().people(people).start().await?;

@@ -5,8 +5,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::discord_sim::{FaultKind, FaultRule};
-use harness::{Builder, Claude, Question, World};
+use harness::discord_sim::{BOT_ID, FaultKind, FaultRule, View};
+use harness::{Builder, Claude, People, Question, World};
 use serde_json::json;
 
 use crate::asking::{asks, click};
@@ -242,5 +242,64 @@ async fn a_message_that_waits_no_more_is_not_sent() -> Result<()> {
     world.release("go")?;
     assert_eq!(question.mark().await?, "✅");
     assert_eq!(world.ledger().count("begin"), 1);
+    Ok(())
+}
+
+/// Claude has taken it, and the run is stopped before its answer: both are tried again together.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_into_a_run_that_is_tried_again_is_said_again() -> Result<()> {
+    let world = world().start().await?;
+    let wait = |gate: &str| {
+        let gate = world.folder().gates().join(gate);
+        let command = format!("until [ -e {} ]; do sleep 0.1; done", gate.display());
+        format!("[[tool Bash {}]]", json!({"command": command, "description": "wait"}))
+    };
+    let script = format!("[[think hm]] {} {} [[say the answer]]", wait("one"), wait("two"));
+    let question = world.say(&script)?;
+    is_at_the_tool(&world).await?;
+    let waits = question.follow_up("faster, please").await?;
+    let send = asks(&world, question, "Send now").await?;
+    click(&world, "alice", &send).await?;
+    world.until("a second line for claude", || lines_told(&world) == 2).await?;
+    world.release("one")?;
+    world.notes("the second tool", |ledger| ledger.count("tool") == 2).await?;
+    let stop = asks(&world, question, "Stop").await?;
+    click(&world, "alice", &stop).await?;
+    assert_eq!(question.mark().await?, "⏹️");
+    assert_eq!(waits.mark().await?, "⏹️");
+    all_restart(&world).await?;
+    world.release("two")?;
+    let again = asks(&world, question, "Retry").await?;
+    assert_eq!(click(&world, "bob", &again).await?, "Trying again.");
+    let told = |ledger: &harness::Ledger| {
+        ledger.prompts().iter().filter(|it| **it == "faster, please").count() == 2
+    };
+    world.notes("that it is told again", told).await?;
+    for answered in [question, waits] {
+        let has_mark = |view: &View<'_>| {
+            let message = view.guild.message(answered.message())?;
+            message.has_reaction(BOT_ID, "✅").then_some(())
+        };
+        world.sees("✅", has_mark).await?;
+    }
+    let said = question.said_in_thread()?;
+    ensure!(said.last().is_some_and(|it| it.starts_with("the answer")), "{said:?}");
+    world.nothing_is_left().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_use_the_project_may_neither_stop_nor_send_nor_drop() -> Result<()> {
+    let world = world().people(People::User("alice".into())).start().await?;
+    let question = world.say("[[think hm]] [[wait go]] [[say the answer]]")?;
+    world.reached("go").await?;
+    let waits = question.follow_up("[[say the second]]").await?;
+    for label in ["Stop", "Send now", "Drop"] {
+        let button = asks(&world, question, label).await?;
+        assert_eq!(click(&world, "bob", &button).await?, "You may not decide this.", "{label}");
+    }
+    world.release("go")?;
+    assert_eq!(question.mark().await?, "✅");
+    assert_eq!(waits.mark().await?, "✅");
+    assert_eq!(world.ledger().count("begin"), 2);
     Ok(())
 }
