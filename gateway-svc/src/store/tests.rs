@@ -4,6 +4,7 @@
 //! and one test of all on PostgreSQL, which names those that are broken there.
 
 mod asks;
+mod control;
 mod ended;
 mod families;
 mod late;
@@ -27,6 +28,7 @@ use schemas::streams::RunKey;
 use tokio::task::JoinSet;
 
 use self::asks::*;
+use self::control::*;
 use self::ended::*;
 use self::families::*;
 use self::late::*;
@@ -141,6 +143,14 @@ promises![
     an_ask_ends_with_its_attempt_its_generation_and_its_run,
     a_message_that_comes_meanwhile_is_sent_or_run,
     an_ask_that_many_decide_is_decided_once,
+    what_is_sent_is_told_until_the_run_ends_and_waits_again_if_it_was_not_taken,
+    what_was_sent_goes_along_with_a_move_and_a_retry,
+    what_was_sent_into_an_ended_run_waits_again,
+    no_more_is_sent_into_a_run_than_its_controls_hold,
+    a_question_keeps_its_number_and_what_was_merged_comes_back,
+    a_session_and_a_model_are_frozen_at_release,
+    a_fork_is_known_when_its_first_message_is_there,
+    a_session_from_a_terminal_is_one_threads,
 ];
 
 /// How many promises are asked of the server at once: each has two gateways at most, of four
