@@ -55,6 +55,7 @@ use follow::{Follow, Followed};
 use lease::Lease;
 use refused::{Next, Refused};
 pub(crate) use unbegun::{begin, unbegun};
+use whereabouts::session_name;
 
 /// The pause before the second attempt; each later one waits that much longer. The longest, after
 /// as many as there may be, is well within the time in which a sign of life is awaited.
@@ -355,9 +356,7 @@ impl Work {
         let session = Box::pin(self.conversation(&cwd)).await?;
         self.renew_surely().await?;
         let spec = self.host.spec(&project, &self.held.request, session, cwd);
-        let attach = self.host.tmux.attach_line(&session_name(&self.held));
-        self.held.record.whereabouts =
-            whereabouts::of(&spec, self.held.request.session.uuid(), attach);
+        self.say_where(&spec);
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
         let owner = self.held.record.owner.to_string();
         let lease = self.lease_text();
@@ -589,12 +588,6 @@ fn on_disk<T>(write: impl FnOnce() -> Result<T, SpoolError>) -> Result<T> {
 fn key_of(request: &Request) -> RunKey {
     let Request { project, thread, run, .. } = request;
     RunKey { project: project.clone(), thread: *thread, run: run.clone() }
-}
-
-/// The tmux session of an attempt. Ids hold no character that tmux would read as more than a name.
-fn session_name(held: &Held) -> String {
-    let Record { run, generation, attempt, .. } = &held.record;
-    format!("{run}-{generation}-{attempt}")
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(spool: &Spool, name: &str) -> Result<Option<T>> {

@@ -1,20 +1,36 @@
 //! Where claude is at work, as lines that a person can put into a terminal of its host.
 //!
-//! Pure. A line is exact or it is not there: what does not fit, or would not come through Discord as it is,
-//! is left out with all the others.
+//! Pure, but for the noting. A line is exact or it is not there: what does not fit, or would not come
+//! through Discord as it is, is left out with all the others.
 
 use std::ffi::OsStr;
 
-use schemas::record::{WHEREABOUTS_MAX, Whereabouts};
+use schemas::record::{Record, WHEREABOUTS_MAX, Whereabouts};
 use uuid::Uuid;
 
+use super::Work;
+use crate::held::Held;
 use crate::spool::Spec;
 
 /// The variable that says where claude keeps its sessions.
 const CONFIG_DIR: &str = "CLAUDE_CONFIG_DIR";
 
+impl Work {
+    /// Notes in the record where claude is started, for the revision that says that it was seen.
+    pub(super) fn say_where(&mut self, spec: &Spec) {
+        let attach = self.host.tmux.attach_line(&session_name(&self.held));
+        self.held.record.whereabouts = of(spec, self.held.request.session.uuid(), attach);
+    }
+}
+
+/// The tmux session of an attempt. Ids hold no character that tmux would read as more than a name.
+pub(super) fn session_name(held: &Held) -> String {
+    let Record { run, generation, attempt, .. } = &held.record;
+    format!("{run}-{generation}-{attempt}")
+}
+
 /// The lines of a claude that is started so; `None`: one of them could not be shown.
-pub(super) fn of(spec: &Spec, session: Uuid, attach: String) -> Option<Whereabouts> {
+fn of(spec: &Spec, session: Uuid, attach: String) -> Option<Whereabouts> {
     let dir = spec.cwd.to_str()?.to_owned();
     let program = quoted(spec.argv.first()?.to_str()?);
     let config = match spec.env.get(OsStr::new(CONFIG_DIR)) {
