@@ -13,6 +13,9 @@ use crate::conversation::Conversation;
 /// What claude writes into the conversation when a person interrupts.
 const INTERRUPTED: &str = "[Request interrupted by user";
 
+/// What claude writes behind a picture that it was given: where it keeps it.
+const PICTURE: &str = "[Image: source: ";
+
 /// What claude asks by itself when a stream broke in the middle.
 const CUT_OFF: &str = "Your response above was cut off mid-stream.";
 
@@ -31,6 +34,8 @@ pub struct Asked {
     pub tools_ever: usize,
     /// How many messages it has.
     pub messages: usize,
+    /// How many pictures are shown in it.
+    pub pictures: usize,
 }
 
 /// Reads a request; `None` if it holds no words of a person.
@@ -51,7 +56,12 @@ pub fn read(body: &Value) -> Option<Asked> {
         last_result: since.iter().rev().find_map(last_result),
         steers: since.iter().flat_map(texts).filter_map(|text| steer(&text)).collect(),
     };
-    Some(Asked { conversation, tools_ever: tool_uses(messages), messages: messages.len() })
+    Some(Asked {
+        conversation,
+        tools_ever: tool_uses(messages),
+        messages: messages.len(),
+        pictures: messages.iter().map(|it| pictures(&it["content"])).sum(),
+    })
 }
 
 /// True for a small question of claude's own (a title, a check of the quota): it has no tools and
@@ -64,6 +74,17 @@ pub fn is_side(body: &Value) -> bool {
 
 /// The side requests seen ask for 1 (quota) to 512 (title) tokens; a turn asks for thousands.
 const SIDE_TOKENS: u64 = 512;
+
+/// How many pictures are in what somebody says, or in what a tool gave.
+fn pictures(content: &Value) -> usize {
+    let blocks = content.as_array().map(Vec::as_slice).unwrap_or_default();
+    let of = |block: &Value| match block["type"].as_str() {
+        Some("image") => 1,
+        Some("tool_result") => pictures(&block["content"]),
+        Some(_) | None => 0,
+    };
+    blocks.iter().map(of).sum()
+}
 
 /// The texts of a message, reminders included.
 fn texts(message: &Value) -> Vec<String> {
@@ -87,6 +108,7 @@ fn real_texts(message: &Value) -> impl Iterator<Item = String> {
         let noise = start.is_empty()
             || start.starts_with(INTERRUPTED)
             || start.starts_with(CUT_OFF)
+            || start.starts_with(PICTURE)
             || start.starts_with("<command-name>")
             || start.starts_with("<local-command-");
         (!noise).then_some(text)
@@ -189,7 +211,10 @@ mod tests {
             last_result: Some("new".into()),
             steers: vec!["faster".into()],
         };
-        assert_eq!(asked, Asked { conversation: expected, tools_ever: 2, messages: 8 });
+        assert_eq!(
+            asked,
+            Asked { conversation: expected, tools_ever: 2, messages: 8, pictures: 0 }
+        );
     }
 
     #[test]

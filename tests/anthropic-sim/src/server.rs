@@ -218,6 +218,7 @@ fn entry(kind: Kind, uri: &Uri, headers: &HeaderMap, asked: Option<&Asked>) -> R
         prompt: asked.map(|asked| asked.conversation.prompt.clone()).unwrap_or_default(),
         tools_done: asked.map_or(0, |asked| asked.conversation.tools_done),
         messages: asked.map_or(0, |asked| asked.messages),
+        pictures: asked.map_or(0, |asked| asked.pictures),
         status: None,
     }
 }

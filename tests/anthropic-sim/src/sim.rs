@@ -81,6 +81,8 @@ pub struct Request {
     pub tools_done: usize,
     /// How many messages the conversation has.
     pub messages: usize,
+    /// How many pictures are shown in it.
+    pub pictures: usize,
     /// The status it was answered with; `None` while it is held.
     pub status: Option<u16>,
 }

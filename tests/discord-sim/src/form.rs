@@ -67,3 +67,19 @@ pub(crate) fn url_name(filename: &str) -> String {
         filename.chars().map(|it| if plain(it) { it } else { '_' }).take(200).collect();
     if name.is_empty() { "file".to_owned() } else { name }
 }
+
+/// What a file is by its name, as far as Discord tells where nobody said it.
+pub(crate) fn media_type(name: &str) -> Option<String> {
+    let (_, ending) = name.rsplit_once('.')?;
+    let known = match ending.to_ascii_lowercase().as_str() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "pdf" => "application/pdf",
+        "json" => "application/json",
+        "txt" | "md" | "log" | "csv" | "diff" => "text/plain; charset=utf-8",
+        _ => return None,
+    };
+    Some(known.to_owned())
+}

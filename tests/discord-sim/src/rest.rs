@@ -14,11 +14,12 @@ pub(crate) mod people;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post, put};
+use serde::Deserialize;
 
 use crate::error::ApiError;
 use crate::hub::Hub;
@@ -85,11 +86,22 @@ fn api() -> Router<Arc<Hub>> {
         )
 }
 
-/// A file as the CDN gives it: to anybody who knows the address.
+/// How the address of a file is signed: until when it is good, in seconds and in hexadecimal.
+#[derive(Deserialize)]
+struct Signed {
+    ex: Option<String>,
+}
+
+/// A file as the CDN gives it: to anybody who knows the address, as long as that is good.
 async fn attachment(
     State(hub): State<Arc<Hub>>,
     Path((channel, id, name)): Path<(ChannelId, AttachmentId, String)>,
+    Query(signed): Query<Signed>,
 ) -> Response {
+    let until = signed.ex.and_then(|ex| u64::from_str_radix(&ex, 16).ok());
+    if until.is_none_or(|until| until < hub.clock.now_ms() / 1000) {
+        return ApiError::NotFound.into_response();
+    }
     let found = hub.look(|inner| {
         let about = inner.guild.attachment(channel, id).filter(|it| it.filename == name)?;
         Some((about.content_type.clone(), inner.guild.files.get(&id)?.clone()))

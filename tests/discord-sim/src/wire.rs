@@ -169,10 +169,14 @@ pub(crate) fn message(guild: &Guild, message: &Message) -> Value {
     object
 }
 
+/// How long the address of a file is good, in seconds (reference, "Signed Attachment CDN URLs").
+const FILE_LIFE_S: u64 = 24 * 60 * 60;
+
 /// A message without what it points to.
 fn message_alone(guild: &Guild, message: &Message) -> Value {
     let mentions: Vec<_> = message.mentions.iter().map(|&it| user_of(guild, it)).collect();
-    let attachments: Vec<_> = message.attachments.iter().map(attachment).collect();
+    let attachments = message.attachments.iter().map(|it| attachment(it, guild.now_ms));
+    let attachments: Vec<_> = attachments.collect();
     let reactions: Vec<_> = message.reactions.iter().map(reaction).collect();
     let mut object = json!({
         "id": message.id,
@@ -230,14 +234,17 @@ pub(crate) fn hide_content(message: &mut Value) {
     }
 }
 
-fn attachment(attachment: &Attachment) -> Value {
+/// A file as Discord shows it: its address is signed anew each time, and good for a day.
+fn attachment(attachment: &Attachment, now_ms: u64) -> Value {
+    let (from, until) = (now_ms / 1000, now_ms / 1000 + FILE_LIFE_S);
+    let url = format!("{}?ex={until:x}&is={from:x}&hm={from:016x}&", attachment.url);
     json!({
         "id": attachment.id,
         "filename": attachment.filename,
         "content_type": attachment.content_type,
         "size": attachment.size,
-        "url": attachment.url,
-        "proxy_url": attachment.url,
+        "url": url,
+        "proxy_url": url.replace("cdn.discordapp.com", "media.discordapp.net"),
     })
 }
 

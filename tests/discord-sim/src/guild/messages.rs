@@ -3,7 +3,7 @@
 use super::{BOT_ID, Guild};
 use crate::error::ApiError;
 use crate::events::Event;
-use crate::form::{check_draft, check_parts, url_name};
+use crate::form::{check_draft, check_parts, media_type, url_name};
 use crate::ids::{AttachmentId, ChannelId, MessageId, UserId};
 use crate::model::{Attachment, Change, Draft, Message, MessageKind, NewFile, Reference, Shown};
 use crate::permissions::Permissions;
@@ -182,7 +182,7 @@ impl Guild {
         Attachment {
             id,
             filename: name.clone(),
-            content_type: file.content_type.clone(),
+            content_type: file.content_type.clone().or_else(|| media_type(&name)),
             size: file.bytes.len() as u64,
             url: format!("https://cdn.discordapp.com/attachments/{channel}/{id}/{name}"),
         }

@@ -247,6 +247,15 @@ async fn files_go_both_ways_over_the_cdn() {
     assert!(url.starts_with("https://cdn.discordapp.com/attachments/"), "{url}");
     let fetched = place.bot.client.get(url).send().await.unwrap().text().await.unwrap();
     assert_eq!(fetched, "of alice");
+    let plain = url.split('?').next().unwrap();
+    let unsigned = place.bot.client.get(plain).send().await.unwrap().status().as_u16();
+    place.discord.advance(Duration::from_secs(25 * 60 * 60));
+    let old = place.bot.client.get(url).send().await.unwrap().status().as_u16();
+    assert_eq!((unsigned, old), (404, 404), "an address is signed, and good for a day");
+    let seen = place.bot.get(&path).await.body;
+    let url = seen[0]["attachments"][0]["url"].as_str().unwrap();
+    let fetched = place.bot.client.get(url).send().await.unwrap().text().await.unwrap();
+    assert_eq!(fetched, "of alice", "the message says a new one");
 
     let form = reqwest_serenity::multipart::Form::new()
         .text("payload_json", json!({ "content": "here" }).to_string())
@@ -261,6 +270,8 @@ async fn files_go_both_ways_over_the_cdn() {
     let message = place.discord.messages(place.general).pop().unwrap();
     assert_eq!((message.content.as_str(), message.attachments.len()), ("here", 1));
     assert_eq!(message.attachments[0].filename, "a_b.txt");
+    let media_type = message.attachments[0].content_type.as_deref();
+    assert_eq!(media_type, Some("text/plain; charset=utf-8"), "by its name");
     let id = message.attachments[0].id;
     let bytes = place.discord.view(|it| it.guild.file(id).cloned());
     assert_eq!(bytes.unwrap().as_ref(), b"of the bot");
