@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::bringing::{self, Bringer};
 use crate::bus::Bus;
 use crate::config::{Config, Streams};
 use crate::feed::Folder;
@@ -133,7 +134,7 @@ async fn start(
     let gateway = Uuid::new_v4().simple().to_string();
     let poster = Poster::new(
         store.clone(),
-        hands.clone(),
+        (hands.clone(), bus.clone()),
         readiness.clone(),
         config.posting,
         gateway.clone(),
@@ -148,7 +149,7 @@ async fn start(
     Ok(alone)
 }
 
-/// The loops beside the way of a message: other gateways, runners, what is old, what is shown.
+/// The loops beside the way of a message: its files, other gateways, runners, what is old, what is shown.
 fn beside(
     status: Status,
     readiness: &Readiness,
@@ -158,6 +159,13 @@ fn beside(
     let Status { store, discord, bus, signals, routes, gateway, .. } = &status;
     let peers = peers::run(store.clone(), gateway.clone(), signals.clone(), stop.clone());
     tasks.spawn("peers", ended(peers));
+    let bringer = Bringer {
+        store: store.clone(),
+        discord: discord.clone(),
+        bus: bus.clone(),
+        signals: signals.clone(),
+    };
+    tasks.spawn("files", ended(bringing::run(bringer, stop.clone())));
     tasks.spawn("retention", ended(retention::run(store.clone(), signals.clone(), stop.clone())));
     let watching = presence::Watching {
         routes: Arc::clone(routes),

@@ -1,7 +1,9 @@
-//! The gateway's end of NATS: publishes work, reads records and files, hears presence.
+//! The gateway's end of NATS: publishes work, reads records, keeps files, hears presence.
 //!
 //! With the platform's `nats` and `provision` the only place that names async-nats. It decides
 //! nothing: loops call it and act on what it returns. Every call has a time-out.
+
+mod files;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +22,6 @@ use schemas::presence::Presence;
 use schemas::record::Record;
 use schemas::request::Request;
 use schemas::streams::{self, RunKey, SubjectError, WorkSubject};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
@@ -277,9 +278,7 @@ impl Bus {
         if TEXT_MAX < bytes.len() as u64 {
             return Err(bad("too large"));
         }
-        let is =
-            Sha256::digest(&bytes).iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
-        if is != digest {
+        if files::digest_of(&bytes) != digest {
             return Err(bad("not what its name says"));
         }
         String::from_utf8(bytes).map_err(|_| bad("no UTF-8 text"))

@@ -3,6 +3,8 @@
 //! [`Config::load`] is called once, before any port is bound; no invalid value gets past it.
 //! Secrets come from the environment or from files of their own, and are never printed.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::fs;
@@ -13,11 +15,13 @@ use std::time::Duration;
 use platform::config::{self, ConfigError, Environment, Problems};
 use platform::nats::{NATS_URL, NatsFile, Settings};
 use platform::times::Times;
+use schemas::files::GIVEN_BYTES_MAX;
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
 use schemas::permissions::{ADMIN, GATEWAY};
 use schemas::streams::KEEP;
 use serde::Deserialize;
 
+use crate::attached::MIB;
 use crate::placement::{Sharing, Terms};
 use crate::routes::{Allow, Asking, Project, Routes};
 use crate::store::{StoreUrl, StoreUrlError};
@@ -69,6 +73,8 @@ pub(crate) struct Posting {
 pub(crate) struct Answers {
     /// The most pages that are posted; what is longer is the first of them and a file.
     pub(crate) pages_max: usize,
+    /// The most bytes of a file that goes with an answer: what Discord takes there.
+    pub(crate) file_max: u64,
 }
 
 /// How what was missed is read over REST.
@@ -159,6 +165,7 @@ struct PostingFile {
 #[serde(deny_unknown_fields)]
 struct AnswersFile {
     max_pages: Option<usize>,
+    max_file_mib: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -183,6 +190,9 @@ struct ProjectFile {
     ask: Option<bool>,
     /// Who may decide what it asks: taken as it comes, as `allow` is.
     decide: Option<serde_json::Value>,
+    /// What people may attach.
+    #[serde(default)]
+    files: files::FilesFile,
 }
 
 const HTTP_LISTEN: &str = "127.0.0.1:7070";
@@ -194,6 +204,8 @@ const CATCH_UP_EVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const BACKFILL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// As many pages as an answer may have: 20,000 characters, a few screens.
 const PAGES_USUAL: usize = 10;
+/// What Discord takes of a bot in a server without boosts.
+const FILE_MIB_USUAL: u64 = 10;
 /// Above this, a thread is full of one answer for minutes: Discord takes a post a second.
 const PAGES_MAX: usize = 100;
 /// What a label has room for in a line of the log.
@@ -385,7 +397,11 @@ impl AnswersFile {
         problems.check((1..=PAGES_MAX).contains(&pages_max), "answers.max_pages", || {
             format!("must be 1 to {PAGES_MAX} pages, is {pages_max}")
         });
-        Answers { pages_max }
+        let (mib, mib_max) = (self.max_file_mib.unwrap_or(FILE_MIB_USUAL), GIVEN_BYTES_MAX / MIB);
+        problems.check((1..=mib_max).contains(&mib), "answers.max_file_mib", || {
+            format!("must be 1 to {mib_max} MiB, is {mib}")
+        });
+        Answers { pages_max, file_max: mib.saturating_mul(MIB) }
     }
 }
 
@@ -453,11 +469,12 @@ fn routes(projects: BTreeMap<String, ProjectFile>, problems: &mut Problems) -> R
         let requires = problems.take(&at("requires"), labels(project.requires));
         let is_on = project.ask.unwrap_or(true);
         let asking = problems.take(&at("decide"), asking(project.decide, is_on));
-        if let (Some(name), Some(allow), Some(requires), Some(asking)) =
-            (parsed, allow, requires, asking)
+        let files = problems.take(&at("files"), project.files.check());
+        if let (Some(name), Some(allow), Some(requires), Some(asking), Some(files)) =
+            (parsed, allow, requires, asking, files)
         {
             let terms = Terms { sharing, requires };
-            all.push(Project { name, channels, allow, terms, asking });
+            all.push(Project { name, channels, allow, terms, asking, files });
         }
     }
     Routes::new(all)

@@ -20,9 +20,14 @@ pub(crate) const POINTS: &[&str] = &[
     "steer.stored",
     "queue.stored",
     "restart.stored",
+    "diff.stored",
     "model.stored",
     "fork.stored",
     "resume.stored",
+    // Rule 3: the files of a question go to FILES before it is published.
+    "files.fetched",
+    "files.put",
+    "files.stored",
     // Rule 1: what was found too late is listed, decided about, and run; a time away is told.
     "missed.stored",
     "missed.listed",

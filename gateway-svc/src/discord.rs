@@ -34,6 +34,11 @@ use limits::Limits;
 
 /// How long one request to Discord may take, its answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a file may take on its way from Discord: the largest that a project may allow, over a slow
+/// line.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a message with files may take on its way to Discord, whoever waits for it.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long Discord takes the first answer to a press (reference, "Receiving and Responding"). No
 /// later answer takes longer either: whatever is heard waits behind it.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -51,8 +56,8 @@ pub(crate) struct Post<'a> {
     pub(crate) buttons: &'a [Button],
     /// In place of buttons.
     pub(crate) menu: Option<&'a Menu>,
-    /// A file with it: its name and its text.
-    pub(crate) file: Option<(&'a str, &'a str)>,
+    /// Files with it: their names, and what is in them.
+    pub(crate) files: Vec<(&'a str, &'a [u8])>,
     /// Whether it notifies nobody.
     pub(crate) silent: bool,
     /// At most 25 characters.
@@ -118,6 +123,22 @@ impl DiscordError {
             | Self::Client(_) => None,
         }
     }
+
+    /// Whether a file is not where it was: it was deleted, or its address has run out.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::Fetch(error) => {
+                error.status().is_some_and(|status| [403, 404, 410].contains(&status.as_u16()))
+            }
+            Self::Refused { .. }
+            | Self::Unknown(_)
+            | Self::Hidden
+            | Self::BadId(_)
+            | Self::TooLarge(_)
+            | Self::TooLate
+            | Self::Client(_) => false,
+        }
+    }
 }
 
 impl From<serenity::Error> for DiscordError {
@@ -139,6 +160,8 @@ type Result<T, E = DiscordError> = std::result::Result<T, E>;
 #[derive(Clone, Debug)]
 pub(crate) struct Discord {
     http: Arc<Http>,
+    /// The same, with more time for each request: for messages with files.
+    uploads: Arc<Http>,
     files: reqwest::Client,
     limits: Limits,
     /// Who we are, once Discord said so.
@@ -151,22 +174,31 @@ pub(crate) struct Discord {
 ///
 /// [`DiscordError::Client`].
 pub(crate) fn open(config: &config::Discord) -> Result<(Discord, Connection)> {
-    let client = client(config.connect_to, config.ca_pem.as_deref())?;
+    let made = |timeout| client(config.connect_to, config.ca_pem.as_deref(), timeout);
+    let (client, slow) = (made(REQUEST_TIMEOUT)?, made(UPLOAD_TIMEOUT)?);
     let token = config.token.reveal().to_owned();
     let limits = Limits::default();
-    let mut http = http(&token, client.clone());
-    if let Some(limiter) = &mut http.ratelimiter {
-        limits.listen_to(limiter);
-    }
+    let listened = |client| {
+        let mut http = http(&token, client);
+        if let Some(limiter) = &mut http.ratelimiter {
+            limits.listen_to(limiter);
+        }
+        Arc::new(http)
+    };
+    let (http, uploads) = (listened(client.clone()), listened(slow));
     let me = Arc::default();
-    let hands = Discord { http: Arc::new(http), files: client.clone(), limits, me };
+    let hands = Discord { http, uploads, files: client.clone(), limits: limits.clone(), me };
     Ok((hands, Connection::new(token, client)))
 }
 
 /// An HTTP client that finds Discord where the configuration says. (serenity's own proxy setting
 /// is ignored while its rate limiter is on.)
-fn client(connect_to: Option<SocketAddr>, ca_pem: Option<&[u8]>) -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder().timeout(REQUEST_TIMEOUT);
+fn client(
+    connect_to: Option<SocketAddr>,
+    ca_pem: Option<&[u8]>,
+    timeout: Duration,
+) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder().timeout(timeout);
     if let Some(address) = connect_to {
         builder = builder
             .resolve("discord.com", address)
@@ -261,7 +293,7 @@ impl Discord {
     /// not read history it may answer no message: the words come without saying what they answer.
     pub(crate) async fn post(&self, channel: ChannelId, post: Post<'_>) -> Result<MessageId> {
         const NO_HISTORY: i64 = 160_002;
-        let alone = Post { reply_to: None, nonce: post.nonce.clone(), ..post };
+        let alone = Post { reply_to: None, ..post.clone() };
         match self.post_as_it_is(channel, post).await {
             Err(DiscordError::Refused { code: NO_HISTORY, .. }) => {
                 self.post_as_it_is(channel, alone).await
@@ -290,13 +322,14 @@ impl Discord {
         if let Some(menu) = post.menu {
             message = message.select_menu(select(menu));
         }
-        if let Some((name, text)) = post.file {
-            message = message.add_file(discord::CreateAttachment::bytes(text.as_bytes(), name));
+        let http = if post.files.is_empty() { &self.http } else { &self.uploads };
+        for (name, bytes) in post.files {
+            message = message.add_file(discord::CreateAttachment::bytes(bytes, name));
         }
         if post.silent {
             message = message.flags(discord::MessageFlags::SUPPRESS_NOTIFICATIONS);
         }
-        let posted = to(channel).send_message(&self.http, message).await?;
+        let posted = to(channel).send_message(http, message).await?;
         Ok(MessageId::new(posted.id.get())?)
     }
 
@@ -445,7 +478,8 @@ impl Discord {
 
     /// Fetches an attached file of at most `max` bytes.
     pub(crate) async fn fetch(&self, url: &str, max: u64) -> Result<Vec<u8>> {
-        let response = self.files.get(url).send().await.map_err(DiscordError::Fetch)?;
+        let asked = self.files.get(url).timeout(FETCH_TIMEOUT).send();
+        let response = asked.await.map_err(DiscordError::Fetch)?;
         let response = response.error_for_status().map_err(DiscordError::Fetch)?;
         let mut bytes = Vec::new();
         let mut chunks = response.bytes_stream();

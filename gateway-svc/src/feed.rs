@@ -73,6 +73,12 @@ impl Folder {
             usage: record.usage(),
             runner: Some(&record.runner),
             pages_max: self.answers.pages_max,
+            gift: Some(render::Gift {
+                project: &key.project,
+                files: &record.files,
+                withheld: &record.withheld,
+                file_max: self.answers.file_max,
+            }),
         };
         let rows = |place: &render::Place| {
             let notice = record.notice.iter().map(|notice| render::notice(place, notice));

@@ -18,14 +18,16 @@ use platform::clock::now_ms;
 use platform::health::Readiness;
 use platform::telemetry::traceparent;
 use schemas::ids::{ChannelId, MessageId, RunId, ThreadId};
+use schemas::request::Task;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use crate::attached::Files;
 use crate::config::CatchUp;
 use crate::crash;
-use crate::discord::{Discord, Event, is_discords};
-use crate::intake::{Heard, TEXT_FILE_MAX, Verdict, Writer, judge, prompt};
+use crate::discord::{Discord, Event};
+use crate::intake::{Heard, Verdict, Writer, judge};
 use crate::missed::{LATE_ORDER, is_late};
 use crate::orders::{Orders, Said};
 use crate::render;
@@ -39,8 +41,6 @@ pub(crate) use catch_up::gates_until_ms;
 const SOON: Duration = Duration::from_secs(10);
 /// Places that are remembered as being none of ours.
 const STRANGERS_MAX: usize = 10_000;
-/// How often a file is fetched before the person is told.
-const FETCHES_MAX: usize = 3;
 
 /// The ears' other end.
 pub(crate) struct Hearing {
@@ -171,10 +171,7 @@ impl Hearing {
         let verdict = match judge(heard, project, &roles) {
             Verdict::Run if is_late => return self.miss(heard, spot, project).await,
             Verdict::Command(_) if is_late => Verdict::Refused(LATE_ORDER.into()),
-            Verdict::Run => match self.prompt(heard).await {
-                Ok(prompt) => return self.accept(heard, spot, project, prompt).await,
-                Err(line) => Verdict::Refused(line),
-            },
+            Verdict::Run => return self.accept(new_run(heard, spot, project), heard).await,
             Verdict::Command(command) => {
                 let Spot { channel, thread } = spot;
                 let said = Said { heard, roles: &roles, thread, channel, project };
@@ -207,15 +204,8 @@ impl Hearing {
         Ok(())
     }
 
-    async fn accept(
-        &self,
-        heard: &Heard,
-        spot: Spot,
-        project: &Project,
-        prompt: String,
-    ) -> anyhow::Result<()> {
-        let new = new_run(heard, spot, project, prompt);
-        let rows = render::accepted(heard, spot.thread.is_none());
+    async fn accept(&self, new: NewRun, heard: &Heard) -> anyhow::Result<()> {
+        let rows = render::accepted(heard, &new);
         crash::point("accept.heard");
         if self.store.accept(&new, &rows, now_ms()).await? {
             crash::point("accept.stored");
@@ -246,6 +236,15 @@ impl Hearing {
             (None, Some(message)) => Ok(self.store.threadless(spot.channel, message).await?),
             (thread, None | Some(_)) => Ok(thread),
         }
+    }
+
+    /// The project of a place of ours: a mapped channel, or a thread that the store knows.
+    async fn project_of(&self, place: ChannelId) -> anyhow::Result<Option<&Project>> {
+        if let Some(project) = self.routes.project_of(place) {
+            return Ok(Some(project));
+        }
+        let channel = self.store.channel_of(place.get().to_string().parse()?).await?;
+        Ok(channel.and_then(|channel| self.routes.project_of(channel)))
     }
 
     async fn parent(&mut self, place: ChannelId) -> anyhow::Result<Option<ChannelId>> {
@@ -279,34 +278,6 @@ impl Hearing {
         }
     }
 
-    /// The prompt with its attached files, or a line for the person.
-    async fn prompt(&self, heard: &Heard) -> Result<String, String> {
-        let mut files = Vec::new();
-        for file in &heard.attachments {
-            files.push((file.name.clone(), self.file(&file.url).await?));
-        }
-        prompt(&heard.content, &files)
-    }
-
-    async fn file(&self, url: &str) -> Result<Vec<u8>, String> {
-        if !is_discords(url) {
-            return Err("The attached file does not lie with Discord. Nothing was started.".into());
-        }
-        let mut tries = 0;
-        loop {
-            match self.discord.fetch(url, TEXT_FILE_MAX).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => tracing::warn!(error = ?error, "a file was not fetched"),
-            }
-            tries += 1;
-            if FETCHES_MAX <= tries {
-                return Err("The attached file could not be fetched from Discord. Nothing was \
-                            started; please send it again."
-                    .into());
-            }
-        }
-    }
-
     /// A message was edited, or may have been: a run that waits takes its new text.
     async fn edited(&self, channel: ChannelId, message: MessageId) {
         let run = RunId::from(message);
@@ -317,15 +288,17 @@ impl Hearing {
                 self.deleted(message).await;
                 return Ok(());
             };
-            match self.prompt(&heard).await {
-                Ok(_) if waiting.is_reworded => {}
-                Ok(prompt) if prompt == waiting.prompt => {}
-                Ok(prompt) => {
-                    let taken = self.store.rewrite(&run, &prompt).await?;
-                    tracing::info!(%run, taken, "was edited while it waited");
-                }
-                Err(line) => tracing::info!(%run, line, "keeps its text"),
+            let Some(project) = self.project_of(channel).await? else { return Ok(()) };
+            let files = Files::sift(&heard.attachments, &project.files).knowing(&waiting.files);
+            let is_nothing = heard.content.trim().is_empty() && files.taken.is_empty();
+            // What is behind an address changes with each reading, and is no edit.
+            let is_same = heard.content == waiting.prompt && files.is_like(&waiting.files);
+            if is_same || is_nothing || waiting.is_reworded {
+                return Ok(());
             }
+            let taken = self.store.rewrite(&run, &heard.content, &files, now_ms()).await?;
+            tracing::info!(%run, taken, "was edited while it waited");
+            self.signals.stored();
             Ok(())
         };
         if let Err(error) = edited.await {
@@ -349,7 +322,7 @@ impl Hearing {
 }
 
 /// The run that a message becomes.
-fn new_run(heard: &Heard, spot: Spot, project: &Project, prompt: String) -> NewRun {
+fn new_run(heard: &Heard, spot: Spot, project: &Project) -> NewRun {
     NewRun {
         run: RunId::from(heard.id),
         project: project.name.clone(),
@@ -357,7 +330,9 @@ fn new_run(heard: &Heard, spot: Spot, project: &Project, prompt: String) -> NewR
         thread: spot.thread.unwrap_or_else(|| heard.id.into()),
         asked: (heard.channel, heard.id),
         author: heard.author.clone(),
-        prompt,
+        prompt: heard.content.clone(),
+        task: Task::Ask,
+        files: Files::sift(&heard.attachments, &project.files),
         trace: traceparent(&Span::current()),
     }
 }

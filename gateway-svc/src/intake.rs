@@ -1,16 +1,14 @@
 //! A message that was heard → run, refused with a line, or not for us.
 //!
-//! Pure: the text of attached files is fetched by the caller and passed to [`prompt`]. A verdict is
-//! given once and stored; nothing here remembers one.
+//! Pure: what is in attached files is nobody's business here, only what Discord says of them. A verdict
+//! is given once and stored; nothing here remembers one.
 
 use schemas::ids::{ChannelId, MessageId, RoleId};
-use schemas::request::{Author, PROMPT_MAX};
+use schemas::request::Author;
 
+use crate::attached::{Files, left_out};
 use crate::commands::Command;
 use crate::routes::Project;
-
-/// The most bytes of one attached text file.
-pub(crate) const TEXT_FILE_MAX: u64 = 256 * 1024;
 
 /// A message of Discord, as far as it matters to us.
 #[derive(Clone, Debug)]
@@ -90,95 +88,25 @@ pub(crate) fn judge(heard: &Heard, project: &Project, roles: &[RoleId]) -> Verdi
                 .into(),
         );
     }
-    if heard.content.trim().is_empty() && heard.attachments.is_empty() {
-        return Verdict::Refused(
-            "There is no text in this message, so nothing was started.".into(),
-        );
+    if heard.content.trim().is_empty() {
+        if heard.attachments.is_empty() {
+            return Verdict::Refused(
+                "There is no text in this message, so nothing was started.".into(),
+            );
+        }
+        let files = Files::sift(&heard.attachments, &project.files);
+        if files.taken.is_empty() {
+            return Verdict::Refused(format!(
+                "{}. Nothing was started.",
+                left_out(&files.withheld)
+            ));
+        }
     }
     match Command::parse(&heard.content) {
-        Ok(Some(command)) => return Verdict::Command(command),
-        Err(line) => return Verdict::Refused(line),
-        Ok(None) => {}
+        Ok(Some(command)) => Verdict::Command(command),
+        Err(line) => Verdict::Refused(line),
+        Ok(None) => Verdict::Run,
     }
-    match heard.attachments.iter().find_map(refusal) {
-        Some(why) => Verdict::Refused(format!("{why} Nothing was started.")),
-        None => Verdict::Run,
-    }
-}
-
-/// Why a file cannot join the prompt.
-fn refusal(file: &Attachment) -> Option<String> {
-    let name = shown_name(&file.name);
-    if !is_text(file) {
-        return Some(format!("`{name}` is no text file, and only text files can be read so far."));
-    }
-    if TEXT_FILE_MAX < file.bytes {
-        return Some(format!(
-            "`{name}` has {} kB, and a text file may have {} kB.",
-            file.bytes.div_ceil(1000),
-            TEXT_FILE_MAX / 1000
-        ));
-    }
-    None
-}
-
-/// A name that stays within its backticks.
-fn shown_name(name: &str) -> String {
-    name.chars().filter(|c| *c != '`' && !c.is_control()).take(100).collect()
-}
-
-/// Whether a file is text by its media type or, where Discord knows none, by its name.
-fn is_text(file: &Attachment) -> bool {
-    const ENDINGS: &[&str] = &[
-        "txt", "md", "log", "csv", "json", "toml", "yaml", "yml", "xml", "html", "css", "js", "ts",
-        "rs", "py", "go", "java", "c", "h", "cpp", "sh", "sql", "diff", "patch",
-    ];
-    let media_type = file.media_type.as_deref().map(|m| m.split(';').next().unwrap_or(m).trim());
-    match media_type {
-        Some(media_type) => {
-            media_type.starts_with("text/")
-                || ["application/json", "application/xml", "application/toml", "application/yaml"]
-                    .contains(&media_type)
-        }
-        None => file
-            .name
-            .rsplit_once('.')
-            .is_some_and(|(_, ending)| ENDINGS.contains(&ending.to_ascii_lowercase().as_str())),
-    }
-}
-
-/// What claude is told: the message unchanged, and each attached text file behind it.
-///
-/// # Errors
-///
-/// A line for the person: a file is not UTF-8, holds NUL, or all together is too long.
-pub(crate) fn prompt(content: &str, files: &[(String, Vec<u8>)]) -> Result<String, String> {
-    let mut prompt = content.to_owned();
-    for (name, bytes) in files {
-        let name = shown_name(name);
-        let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-        let Some(text) = text else {
-            return Err(format!("`{name}` is no UTF-8 text. Nothing was started."));
-        };
-        if !prompt.is_empty() {
-            prompt.push_str("\n\n");
-        }
-        prompt.push_str("Attached file ");
-        prompt.push_str(&name);
-        prompt.push_str(":\n");
-        prompt.push_str(text);
-    }
-    if PROMPT_MAX < prompt.len() {
-        return Err(format!(
-            "All together this is {} kB, and a question may have {} kB. Nothing was started.",
-            prompt.len().div_ceil(1000),
-            PROMPT_MAX / 1000
-        ));
-    }
-    if prompt.trim().is_empty() {
-        return Err("The attached file is empty. Nothing was started.".into());
-    }
-    Ok(prompt)
 }
 
 #[cfg(test)]
@@ -202,7 +130,8 @@ mod tests {
 
     fn file(name: &str, media_type: Option<&str>, bytes: u64) -> Attachment {
         let media_type = media_type.map(str::to_owned);
-        Attachment { name: name.into(), url: "https://cdn/x".into(), media_type, bytes }
+        let url = "https://cdn.discordapp.com/attachments/1/2/x".into();
+        Attachment { name: name.into(), url, media_type, bytes }
     }
 
     fn verdict(heard: &Heard) -> Verdict {
@@ -210,7 +139,8 @@ mod tests {
         let terms = Terms { sharing: Sharing::Exclusive, requires: Vec::new() };
         let name = "app".parse().unwrap();
         let asking = crate::routes::Asking::default();
-        let project = Project { name, channels: Vec::new(), allow, terms, asking };
+        let files = crate::attached::Terms::default();
+        let project = Project { name, channels: Vec::new(), allow, terms, asking, files };
         judge(heard, &project, &[])
     }
 
@@ -223,7 +153,6 @@ mod tests {
     fn what_a_person_writes_is_a_run() {
         for text in ["hello", "-v", "--help", "\u{202e}olleh", &"x".repeat(4000)] {
             assert_eq!(verdict(&heard(text)), Verdict::Run);
-            assert_eq!(prompt(text, &[]).unwrap(), text, "reaches claude unchanged");
         }
     }
 
@@ -241,22 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_refused_by_name() {
-        let with = |file| Heard { attachments: vec![file], ..heard("look") };
-        let image = with(file("cat.png", Some("image/png"), 10));
-        assert!(line(verdict(&image)).contains("`cat.png`"));
-        let large = with(file("a.log", Some("text/plain; charset=utf-8"), TEXT_FILE_MAX + 1));
-        assert!(line(verdict(&large)).contains("`a.log` has 263 kB"));
-        assert_eq!(verdict(&with(file("a.rs", None, 10))), Verdict::Run);
-    }
-
-    #[test]
-    fn attached_text_joins_the_prompt() {
-        let files = [("a.txt".to_owned(), b"one".to_vec()), ("b.txt".to_owned(), b"two".to_vec())];
-        assert_eq!(
-            prompt("look", &files).unwrap(),
-            "look\n\nAttached file a.txt:\none\n\nAttached file b.txt:\ntwo"
-        );
-        assert!(prompt("", &[("a.txt".to_owned(), vec![0xff])]).unwrap_err().contains("UTF-8"));
+    fn a_file_that_claude_is_not_given_is_refused_by_name_where_there_is_nothing_else() {
+        let with = |text: &str, file| Heard { attachments: vec![file], ..heard(text) };
+        let film = || file("film.mp4", Some("video/mp4"), 10);
+        let line = line(verdict(&with(" ", film())));
+        assert!(line.contains("`film.mp4`") && line.ends_with("Nothing was started."), "{line}");
+        assert_eq!(verdict(&with("look", film())), Verdict::Run, "there is a question");
+        assert_eq!(verdict(&with("", file("cat.png", Some("image/png"), 10))), Verdict::Run);
     }
 }

@@ -5,7 +5,9 @@
 
 mod app;
 mod asks;
+mod attached;
 mod away;
+mod bringing;
 mod bus;
 mod commands;
 mod config;

@@ -4,7 +4,8 @@
 //! twice is writing it once, and its nonce is the same for ever. These are the values; the store
 //! keeps them and the poster carries them out.
 
-use schemas::ids::{ChannelId, Generation, MessageId, RunId, ThreadId};
+use schemas::files::Given;
+use schemas::ids::{ChannelId, Generation, MessageId, ProjectName, RunId, ThreadId};
 use schemas::record::Outcome;
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +98,20 @@ pub(crate) enum Action {
         /// What is in it, at most [`UPLOAD_MAX`] bytes.
         text: String,
     },
+    /// Write a message with files that lie in FILES.
+    Files {
+        /// Where.
+        channel: ChannelId,
+        /// The message it answers, where there is no thread.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<MessageId>,
+        /// At most 2,000 characters.
+        content: String,
+        /// The project, in whose FILES they lie.
+        project: ProjectName,
+        /// The files, at most as many as a message has.
+        files: Vec<Given>,
+    },
     /// Write a status message, which notifies nobody.
     Status {
         /// Where.
@@ -142,6 +157,7 @@ impl Action {
             | Action::Post { channel, .. }
             | Action::Ask { channel, .. }
             | Action::Upload { channel, .. }
+            | Action::Files { channel, .. }
             | Action::Status { channel, .. }
             | Action::Delete { channel, .. }
             | Action::Edit { channel, .. }
@@ -249,6 +265,11 @@ impl Row {
             {
                 let reply_to = reply_to.or(Some(first));
                 Action::Upload { channel: said_in, reply_to, content, name, text }
+            }
+            (Action::Files { channel, content, project, files, .. }, Some(said_in))
+                if channel == own =>
+            {
+                Action::Files { channel: said_in, reply_to: Some(first), content, project, files }
             }
             (Action::Status { channel, content, buttons }, Some(said_in)) if channel == own => {
                 Action::Status { channel: said_in, content, buttons }

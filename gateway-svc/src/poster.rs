@@ -8,6 +8,7 @@
 //! anywhere for a while, and then one row is tried alone.
 
 mod fate;
+mod files;
 mod lookup;
 mod parked;
 
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::fate::{Fate, PAUSE, pause, plainer};
+use crate::bus::{Bus, BusError};
 use crate::config::Posting;
 use crate::crash;
 use crate::discord::{Discord, DiscordError, Post};
@@ -45,6 +47,7 @@ const EVERY: Duration = Duration::from_secs(15);
 pub(crate) struct Poster {
     store: Store,
     discord: Discord,
+    bus: Bus,
     readiness: Readiness,
     times: Posting,
     locked: Locked,
@@ -56,12 +59,12 @@ impl Poster {
     /// A poster with these times.
     pub(crate) fn new(
         store: Store,
-        discord: Discord,
+        (discord, bus): (Discord, Bus),
         readiness: Readiness,
         times: Posting,
         gateway: String,
     ) -> Self {
-        Self { store, discord, readiness, times, locked: Locked::default(), gateway }
+        Self { store, discord, bus, readiness, times, locked: Locked::default(), gateway }
     }
 
     /// The whole time of one row.
@@ -177,13 +180,19 @@ async fn thread(poster: Poster, lease: Lease, stop: CancellationToken) -> Result
             let found = lookup::found(store, discord, &due, now - millis(times.nonce_window));
             match found.await? {
                 Some(message) => Ok(Some(message)),
-                None => carry_out(store, discord, lease.thread, &due.row).await,
+                None => carry_out(&poster, lease.thread, &due.row).await,
             }
         };
         let done = match tokio::time::timeout(poster.row_max().min(time_of(&due.row.action)), doing)
             .await
         {
             Ok(Err(Trouble::Store(error))) => return Err(error),
+            Ok(Err(Trouble::Bus(error))) => {
+                let why = format!("{:#}", anyhow::Error::new(error));
+                let again_ms = now_ms() + millis(pause(due.tries));
+                store.try_again(&due.row.name, again_ms, &why).await?;
+                continue;
+            }
             Ok(Err(Trouble::Discord(error))) => Some(Err(error)),
             Ok(Ok(message)) => Some(Ok(message)),
             Err(_) => None,
@@ -229,6 +238,7 @@ fn renamed(action: &Action) -> Option<ChannelId> {
         | Action::Post { .. }
         | Action::Ask { .. }
         | Action::Upload { .. }
+        | Action::Files { .. }
         | Action::Status { .. }
         | Action::Delete { .. }
         | Action::Edit { .. } => None,
@@ -246,6 +256,7 @@ async fn put_aside(store: &Store, due: &Due, wait: Duration) -> Result<(), Store
 /// Why a row was not done.
 enum Trouble {
     Discord(DiscordError),
+    Bus(BusError),
     Store(StoreError),
 }
 
@@ -257,9 +268,9 @@ impl From<DiscordError> for Trouble {
 
 /// The message that a row is to become, if it is to become one.
 fn post_of(row: &Row) -> Option<(ChannelId, Post<'_>)> {
-    let (reply_to, menu, file, silent) = (None, None, None, false);
+    let (reply_to, menu, files, silent) = (None, None, Vec::new(), false);
     let (content, buttons) = ("", &[][..]);
-    let none = Post { reply_to, content, buttons, menu, file, silent, nonce: nonce(&row.name) };
+    let none = Post { reply_to, content, buttons, menu, files, silent, nonce: nonce(&row.name) };
     match &row.action {
         Action::Post { channel, reply_to, content, buttons } => {
             Some((*channel, Post { reply_to: *reply_to, content, buttons, ..none }))
@@ -269,8 +280,12 @@ fn post_of(row: &Row) -> Option<(ChannelId, Post<'_>)> {
             Some((*channel, Post { reply_to, content, buttons, menu, ..none }))
         }
         Action::Upload { channel, reply_to, content, name, text } => {
-            let (reply_to, file) = (*reply_to, Some((&**name, &**text)));
-            Some((*channel, Post { reply_to, content, file, ..none }))
+            let (reply_to, files) = (*reply_to, vec![(&**name, text.as_bytes())]);
+            Some((*channel, Post { reply_to, content, files, ..none }))
+        }
+        // The files are fetched where it is posted.
+        Action::Files { channel, reply_to, content, .. } => {
+            Some((*channel, Post { reply_to: *reply_to, content, ..none }))
         }
         Action::Status { channel, content, buttons } => {
             Some((*channel, Post { content, buttons, silent: true, ..none }))
@@ -286,12 +301,15 @@ fn post_of(row: &Row) -> Option<(ChannelId, Post<'_>)> {
 
 /// Does one row. Returns the message that a post became.
 async fn carry_out(
-    store: &Store,
-    discord: &Discord,
+    Poster { store, discord, bus, .. }: &Poster,
     thread: ThreadId,
     row: &Row,
 ) -> Result<Option<MessageId>, Trouble> {
     if let Some((channel, post)) = post_of(row) {
+        if let Action::Files { project, files, .. } = &row.action {
+            let posting = files::post(discord, bus, channel, (project, files), post);
+            return Ok(Some(Box::pin(posting).await?));
+        }
         return Ok(Some(discord.post(channel, post).await?));
     }
     match &row.action {
@@ -308,6 +326,7 @@ async fn carry_out(
         Action::Post { .. }
         | Action::Ask { .. }
         | Action::Upload { .. }
+        | Action::Files { .. }
         | Action::Status { .. } => {}
         Action::Delete { channel, of } => {
             if let Some(message) = store.became(of).await.map_err(Trouble::Store)? {
@@ -366,7 +385,7 @@ async fn settle(
             return Ok(());
         }
         Some(Err(error)) => (error.to_string(), error.code(), Fate::of(&error, &due.row.action)),
-        None => ("it took too long".to_owned(), None, Fate::Again),
+        None => ("it took too long".to_owned(), None, files::too_slow(due)),
     };
     match fate {
         Fate::Locked => {
@@ -391,6 +410,7 @@ async fn settle(
                 | Action::Post { .. }
                 | Action::Ask { .. }
                 | Action::Upload { .. }
+                | Action::Files { .. }
                 | Action::Status { .. }
                 | Action::Delete { .. }
                 | Action::Edit { .. }

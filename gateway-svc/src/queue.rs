@@ -4,6 +4,7 @@
 //! named by its number in its thread, which counts all of them and never changes: whoever has looked at a
 //! list a while ago still means the same one.
 
+use schemas::files::ATTACHED_MAX;
 use schemas::ids::RunId;
 
 use crate::render::plain;
@@ -116,6 +117,10 @@ pub(crate) enum Done {
     OfSeveral,
     /// It would be too long.
     TooLong,
+    /// It would have too many files.
+    TooManyFiles,
+    /// Files of theirs are on their way yet.
+    FilesOnTheirWay,
 }
 
 impl Done {
@@ -157,6 +162,14 @@ impl Done {
             }
             Done::TooLong => {
                 "That would be too long for one question; nothing was done.".to_owned()
+            }
+            Done::TooManyFiles => {
+                format!("Together they have more than {ATTACHED_MAX} files; nothing was done.")
+            }
+            Done::FilesOnTheirWay => {
+                "Their files are still on their way from Discord; nothing was done. Try again in a \
+                 moment."
+                    .to_owned()
             }
         }
     }

@@ -4,6 +4,7 @@
 //! not know whether they were sent.
 
 mod answer;
+mod given;
 
 use schemas::carried::{About, Remark};
 use schemas::identity::Twin;
@@ -13,13 +14,16 @@ use schemas::ids::{
 use schemas::record::{Denial, Outcome};
 
 pub(crate) use answer::{Told, duration, model, spent};
+pub(crate) use given::{Gift, names};
 
+use crate::attached::left_out;
 use crate::commands::{Left, Order, Press};
 use crate::intake::Heard;
 use crate::names::{thread_name, titled};
 use crate::outbox::{Action, Button, Mark, Row};
 use crate::pages::PAGE_MAX;
 use crate::placement::Awaited;
+use crate::store::NewRun;
 
 /// The most characters of a notice that are shown: whoever wrote it, it fits a message.
 const NOTICE_CHARS_MAX: usize = 600;
@@ -43,8 +47,9 @@ pub(crate) struct Place {
 }
 
 /// What is owed when a message was accepted: 👀, and a thread if it begins one.
-pub(crate) fn accepted(heard: &Heard, begins_thread: bool) -> Vec<Row> {
-    let run = RunId::from(heard.id);
+pub(crate) fn accepted(heard: &Heard, new: &NewRun) -> Vec<Row> {
+    let run = new.run.clone();
+    let begins_thread = new.thread == ThreadId::from(heard.id);
     let row = |part, action| Row::of(&run, Generation::FIRST, part, action);
     let (channel, message) = (heard.channel, heard.id);
     let mut rows = vec![row("seen", Action::React { channel, message, emoji: Mark::Seen })];
@@ -52,7 +57,19 @@ pub(crate) fn accepted(heard: &Heard, begins_thread: bool) -> Vec<Row> {
         let name = thread_name(&heard.content, &heard.author.name);
         rows.push(row("thread", Action::Thread { channel, message, name }));
     }
+    let (thread, generation) = (new.thread, Generation::FIRST);
+    let place = Place { run: run.clone(), generation, thread, asked: None, spent: 0 };
+    rows.extend(files_left_out(&place, new.files.withheld.len(), &left_out(&new.files.withheld)));
     rows
+}
+
+/// What is owed when claude is not given some of the files of a message: a line that names them.
+/// `count`: how many there are by then, which names the line.
+pub(crate) fn files_left_out(place: &Place, count: usize, left_out: &str) -> Vec<Row> {
+    if left_out.is_empty() {
+        return Vec::new();
+    }
+    vec![line(place, &format!("files/{count}"), format!("-# 📎 Left out: {left_out}."))]
 }
 
 /// What is owed when a message is no run and its author is to hear why, or what became of it: the
@@ -74,8 +91,9 @@ pub(crate) fn ended(place: &Place, outcome: &Outcome, told: &Told<'_>) -> Vec<Ro
     let mut rows = match outcome {
         Outcome::Answered { denied, .. } => {
             let said = if text.trim().is_empty() { "*claude ended without a word.*" } else { text };
-            let posts =
+            let mut posts =
                 answer::posts(channel, said, &small_print(denied, told, place), told.pages_max);
+            posts.extend(told.gift.iter().flat_map(|gift| gift.posts(channel)));
             finished(place, Mark::Answered, "answer", posts)
         }
         Outcome::Failed { why, denied } => {
@@ -96,7 +114,8 @@ pub(crate) fn ended(place: &Place, outcome: &Outcome, told: &Told<'_>) -> Vec<Ro
 
 /// What stands under an answer.
 fn small_print(denied: &[Denial], told: &Told<'_>, place: &Place) -> Vec<String> {
-    denials(denied).into_iter().chain(told.footer(place.spent)).collect()
+    let not_sent = told.gift.and_then(|gift| gift.not_sent());
+    denials(denied).into_iter().chain(not_sent).chain(told.footer(place.spent)).collect()
 }
 
 /// A text of ours as posts.

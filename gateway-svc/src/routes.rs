@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
 
+use crate::attached;
 use crate::placement::Terms;
 
 /// The mapped channels.
@@ -28,6 +29,8 @@ pub(crate) struct Project {
     pub(crate) terms: Terms,
     /// What claude may ask of people.
     pub(crate) asking: Asking,
+    /// What people may attach.
+    pub(crate) files: attached::Terms,
 }
 
 /// What claude may ask of people.

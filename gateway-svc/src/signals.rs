@@ -11,11 +11,14 @@ pub(crate) struct Signals {
     pub(crate) released: Arc<Notify>,
     /// A row is due: for the poster.
     pub(crate) due: Arc<Notify>,
+    /// Files are to be brought: for whoever brings them.
+    pub(crate) files: Arc<Notify>,
 }
 
 impl Signals {
-    /// Something was stored from which either may follow.
+    /// Something was stored from which any of it may follow.
     pub(crate) fn stored(&self) {
+        self.files.notify_one();
         self.released.notify_one();
         self.due.notify_one();
     }

@@ -21,6 +21,8 @@ pub(crate) enum Sent {
     Alone,
     /// It is too long to be told in the middle of a run, or too much was sent into it already.
     TooMuch,
+    /// Files came with it, which a claude at work cannot be given.
+    HasFiles,
 }
 
 impl Sent {
@@ -32,6 +34,9 @@ impl Sent {
             Sent::Alone => "Nothing runs that this could be sent into; it is answered in its turn.",
             Sent::TooMuch => {
                 "This is too much to be sent into a run at work; it is answered in its turn."
+            }
+            Sent::HasFiles => {
+                "Files came with this, which a run at work cannot be given; it is answered in its turn."
             }
         }
     }

@@ -30,6 +30,7 @@ use crate::directories::{Directories, Seat};
 use crate::doctor;
 use crate::draining;
 use crate::fetching;
+use crate::files::Files;
 use crate::host::Host;
 use crate::identity::{self, Name, NotOurs};
 use crate::intent::Intents;
@@ -123,6 +124,7 @@ async fn begin(
         spools: state.spools.clone(),
         worktrees: Worktrees::new(&config.state_dir, &env),
         intents: Intents::new(&config.state_dir),
+        files: Files::new(&config.state_dir),
         sessions: Sessions::new(&config.state_dir),
         live: Live::default(),
         candidates: Candidates::default(),

@@ -14,7 +14,9 @@ mod ask;
 mod asking;
 mod carry;
 mod changes;
+mod diff;
 mod ending;
+mod files;
 mod follow;
 mod lease;
 mod place;
@@ -29,8 +31,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use platform::clock::now_ms;
-use schemas::record::{INLINE_MAX, Outcome, Record, State, Text};
-use schemas::request::Request;
+use schemas::ids::ThreadId;
+use schemas::record::{Outcome, Record, State};
+use schemas::request::{Request, Task};
 use schemas::streams::RunKey;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -49,7 +52,7 @@ use crate::keeper::record::LEASE;
 use crate::live::Turn;
 use crate::spool::{Closing, KeeperState, Spool, SpoolError};
 use crate::verdict::{self, After, failed};
-use ask::{cas, patiently, record, stopped_by};
+use ask::{cas, record, stopped_by};
 use ending::{end, stop, sweep};
 use follow::{Follow, Followed};
 use lease::Lease;
@@ -141,7 +144,7 @@ pub(crate) fn find(host: &Host, spool: Spool, seat: Seat) -> Result<Found> {
     let held = held.map(|held| {
         let again = host.live.hold(&held.request.run, held.request.generation);
         // Before any work is asked for: a newer claude of the thread comes after this one's end.
-        let turn = host.live.line_up(held.request.thread);
+        let turn = host.live.line_up(line_of(&held.request));
         (held, again, turn)
     });
     Ok(Found { spool, held, seat })
@@ -191,7 +194,7 @@ async fn claim(
         return Ok(());
     };
     let again = host.live.hold(&request.run, request.generation);
-    let _alone = host.live.line_up(request.thread).await;
+    let _alone = host.live.line_up(line_of(&request)).await;
     let (read, over) = record(host, &key).await?.unzip();
     let here = left_here(host, &request, read.as_ref(), &seat).await?;
     if let (Some((mut held, spool)), Some(revision)) = (here, over) {
@@ -225,8 +228,7 @@ async fn claim(
     let mut record = Record { since_ms, ..host.claimed(&request, toll, trace.clone()) };
     // What an outcome that is brought along has left.
     if let (Some(_), Some(read)) = (&end, &read) {
-        (record.carried, record.remarks) = (read.carried.clone(), read.remarks.clone());
-        record.steered.clone_from(&read.steered);
+        files::bring_along(&mut record, read);
     }
     let since_ms = since_ms.unwrap_or_else(now_ms);
     let held = Held { request, record, prompt, since_ms, trace };
@@ -322,7 +324,8 @@ async fn adopt_spool(host: &Arc<Host>, Found { spool, held, seat }: Found) -> Re
 impl Work {
     /// Starts claude for the record that was just claimed.
     async fn start(mut self) -> Result<()> {
-        let started = self.begin().await;
+        // Boxed, as below: every way to an attempt would carry it.
+        let started = Box::pin(self.begin()).await;
         self.or_give_way(started).await
     }
 
@@ -349,13 +352,18 @@ impl Work {
 
     /// The place, then the spool, then the keeper.
     async fn spawn(&mut self) -> Result<Spool, Refused> {
+        match self.held.request.task {
+            Task::Ask => {}
+            Task::Diff => return Err(Refused::Over(Box::pin(self.changes_shown()).await?)),
+        }
         let project = self.project()?.clone();
         let cwd = self.place(&project).await?;
         // Boxed: what asks NATS is large, and every attempt would carry it.
         Box::pin(self.bring_changes(&project)).await?;
         let session = Box::pin(self.conversation(&cwd)).await?;
+        Box::pin(self.bring_files()).await?;
         self.renew_surely().await?;
-        let spec = self.host.spec(&project, &self.held.request, session, cwd);
+        let spec = self.host.spec(&project, &self.held.request, session, cwd, &self.folder());
         self.say_where(&spec);
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
         let owner = self.held.record.owner.to_string();
@@ -372,7 +380,7 @@ impl Work {
 
     /// Tells claude the request and starts its keeper.
     async fn open(&self, spool: &Spool) -> Result<(), Refused> {
-        let line = self.held.line(&self.held.prompt);
+        let line = self.line(&self.held.prompt)?;
         on_disk(|| spool.put_line(FIRST_SEQ, &line))?;
         crash::point("claim.told");
         let name = session_name(&self.held);
@@ -399,7 +407,7 @@ impl Work {
 
     /// Goes on with a spool that an earlier life of this runner made.
     async fn resume(mut self, spool: Spool) -> Result<()> {
-        let resumed = self.go_on(spool).await;
+        let resumed = Box::pin(self.go_on(spool)).await;
         self.or_give_way(resumed).await
     }
 
@@ -509,7 +517,9 @@ impl Work {
         let left = Box::pin(self.leave_behind(&spool)).await?;
         self.held.record.carried.clone_from(&left);
         self.held.record.steered.clone_from(&ended.steered);
+        Box::pin(self.give(&spool, &ended.state)).await?;
         self.tell(&ended.state).await?;
+        self.given();
         self.left_behind(left.as_ref());
         end(&self.host, &spool).await?;
         crash::point("finish.ended");
@@ -548,25 +558,6 @@ impl Work {
         }
         Ok(())
     }
-
-    /// The state as a record can hold it: a long answer goes to FILES first.
-    async fn stored(&self, state: &State) -> Result<State> {
-        let mut state = self.host.bus.redactor().state(state);
-        if let State::Ended { outcome: Outcome::Answered { answer, .. }, .. } = &mut state
-            && let Text::Inline(text) = answer
-            && INLINE_MAX < text.len()
-        {
-            let project = &self.held.request.project;
-            let put = || {
-                let (bus, project, text) = (self.host.bus.clone(), project.clone(), text.clone());
-                async move { bus.put_text(&project, &text).await }
-            };
-            let digest = patiently(&self.host, put).await?;
-            crash::point("finish.filed");
-            *answer = Text::File { digest, bytes: text.len() as u64 };
-        }
-        Ok(state)
-    }
 }
 
 /// The newest delivery that came for an attempt, which takes no more of them: each later one is
@@ -583,6 +574,14 @@ fn trouble(error: impl Into<anyhow::Error>) -> Left {
 /// Writes to a spool, which waits for the disk: not at the cost of the other attempts.
 fn on_disk<T>(write: impl FnOnce() -> Result<T, SpoolError>) -> Result<T> {
     tokio::task::block_in_place(write).map_err(trouble)
+}
+
+/// Where a run lines up: in its thread, or, when it only looks, nowhere but by itself.
+fn line_of(request: &Request) -> ThreadId {
+    match (request.task, request.message) {
+        (Task::Diff, Some(message)) => message.into(),
+        (Task::Ask | Task::Diff, _) => request.thread,
+    }
 }
 
 fn key_of(request: &Request) -> RunKey {

@@ -39,7 +39,13 @@ const OPTIONS: [&str; 6] = [
 /// conversation's cache, so it is not taken away after the first one, when it has said its part.
 const PLACE: &str = "--append-system-prompt=You are talking in a thread of Discord. In your first \
     answer of a conversation you may name the thread: begin with the line THREAD_NAME: and a title of \
-    at most eight words, which people are not shown.";
+    at most eight words, which people are not shown. People there do not see this machine. To give \
+    them files with your answer, put them into the folder ";
+/// What is said behind the outbox's path.
+const BEHIND_OUTBOX: &str =
+    " (it is emptied after each answer), or link to them by their path: [name](path).";
+/// The variable that names the outbox, for what claude starts.
+const OUTBOX: &str = "HOLDFAST_OUTBOX";
 
 /// What claude gets of the runner's environment: these names,
 const PASSED: [&str; 9] =
@@ -90,6 +96,10 @@ pub(crate) struct Settings {
     pub(crate) env: BTreeMap<String, String>,
     /// Where claude works.
     pub(crate) cwd: PathBuf,
+    /// Where the conversation's files are: claude may look there.
+    pub(crate) files: PathBuf,
+    /// The folder in it from which claude gives files.
+    pub(crate) outbox: PathBuf,
 }
 
 /// Makes the spec of a spool.
@@ -98,17 +108,16 @@ pub(crate) fn spec(
     session: Session,
     runner_env: &BTreeMap<OsString, OsString>,
 ) -> Spec {
-    Spec {
-        argv: argv(settings, session),
-        env: environment(&settings.env, runner_env),
-        cwd: settings.cwd.clone(),
-    }
+    let mut env = environment(&settings.env, runner_env);
+    env.insert(OUTBOX.into(), settings.outbox.clone().into());
+    Spec { argv: argv(settings, session), env, cwd: settings.cwd.clone() }
 }
 
 fn argv(settings: &Settings, session: Session) -> Vec<OsString> {
     let mut argv = vec![settings.program.clone()];
     argv.extend(OPTIONS.map(OsString::from));
-    argv.push(PLACE.into());
+    argv.push(joined(&[OsStr::new(PLACE), settings.outbox.as_os_str(), BEHIND_OUTBOX.as_ref()]));
+    argv.push(joined(&[OsStr::new("--add-dir="), settings.files.as_os_str()]));
     argv.push(match session {
         Session::New(id) => format!("--session-id={id}").into(),
         Session::Resume(id) => format!("--resume={id}").into(),
@@ -120,6 +129,13 @@ fn argv(settings: &Settings, session: Session) -> Vec<OsString> {
         argv.push(format!("--model={model}").into());
     }
     argv
+}
+
+fn joined(parts: &[&OsStr]) -> OsString {
+    parts.iter().fold(OsString::new(), |mut all, part| {
+        all.push(part);
+        all
+    })
 }
 
 /// The part of the runner's environment that claude may have.
@@ -183,6 +199,8 @@ mod tests {
             allow: default_allow(),
             env: BTreeMap::new(),
             cwd: "/home/ada/project".into(),
+            files: "/state/files/app/7".into(),
+            outbox: "/state/files/app/7/out".into(),
         }
     }
 
@@ -202,7 +220,8 @@ mod tests {
             "--verbose",
             "--replay-user-messages",
             "--permission-prompt-tool=stdio",
-            PLACE,
+            &format!("{PLACE}/state/files/app/7/out{BEHIND_OUTBOX}"),
+            "--add-dir=/state/files/app/7",
             "--session-id=00000000-0000-0000-0000-000000000007",
             "--allowedTools=Read,Edit,Write,Glob,Grep,Bash(git:*),TodoWrite",
         ];
@@ -216,7 +235,7 @@ mod tests {
         let settings = Settings { model: Some("opus".into()), allow: Vec::new(), ..settings() };
         let argv = argv(&settings, Session::Resume(id));
         assert_eq!(
-            argv[8..],
+            argv[9..],
             ["--resume=00000000-0000-0000-0000-000000000007", "--model=opus"].map(OsString::from)
         );
     }
@@ -251,6 +270,7 @@ mod tests {
             ("CI", "1"),
             ("CLAUDE_CODE_MAX_RETRIES", "1"),
             ("CLAUDE_CONFIG_DIR", "/c"),
+            ("HOLDFAST_OUTBOX", "/state/files/app/7/out"),
             ("HOME", "/elsewhere"),
             ("LC_TIME", "C"),
         ]);

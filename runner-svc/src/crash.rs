@@ -16,6 +16,8 @@ pub(crate) const POINTS: &[&str] = &[
     "carry.put",
     "carry.fetched",
     "carry.placed",
+    // Rule 8: what came with a question comes along, and an outbox is made.
+    "files.begun",
     "spool.made",
     "claim.spooled",
     "claim.told",
@@ -50,6 +52,7 @@ pub(crate) const POINTS: &[&str] = &[
     "finish.copied",
     "finish.carried",
     "finish.bundled",
+    "finish.given",
     "finish.filed",
     "finish.written",
     "finish.acked",

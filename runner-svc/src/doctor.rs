@@ -122,6 +122,8 @@ fn claude_env(config: &Config, env: &BTreeMap<OsString, OsString>) -> BTreeMap<O
         allow: Vec::new(),
         env: config.claude.env.clone(),
         cwd: "/".into(),
+        files: "/".into(),
+        outbox: "/".into(),
     };
     let session = crate::command::Session::New(uuid::Uuid::nil());
     crate::command::spec(&settings, session, &passed(env)).env

@@ -15,7 +15,6 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::claims::Toll;
-use crate::claude::told;
 
 /// The file that says what is held.
 pub(crate) const HELD: &str = "held.json";
@@ -90,11 +89,10 @@ impl Held {
         self.since_ms += waited_ms(&self.record.asks, open, now_ms);
     }
 
-    /// The line that claude is told for a prompt.
-    pub(crate) fn line(&self, prompt: &Prompt) -> String {
+    /// The words that claude is told for a prompt.
+    pub(crate) fn text(&self, prompt: &Prompt) -> String {
         let cut = if prompt.after_cut { CUT } else { "" };
-        let text = format!("{cut}{}", self.request.prompt);
-        told::user(prompt.uuid, self.request.session.uuid(), &text)
+        format!("{cut}{}", self.request.prompt)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::command::transcript;
 use crate::command::{Session, Settings, passed, spec};
 use crate::config::{Config, Project};
 use crate::directories::Directories;
+use crate::files::{Files, Folder};
 use crate::intent::Intents;
 use crate::live::Live;
 use crate::sessions::Sessions;
@@ -55,6 +56,8 @@ pub(crate) struct Host {
     pub(crate) intents: Intents,
     /// Where threads work that have a worktree of their own.
     pub(crate) worktrees: Worktrees,
+    /// Where the files of questions and answers lie.
+    pub(crate) files: Files,
     /// What is remembered of conversations' transcripts.
     pub(crate) sessions: Sessions,
     /// What is at work.
@@ -96,6 +99,8 @@ impl Host {
             steered: Vec::new(),
             whereabouts: None,
             remarks: Vec::new(),
+            files: Vec::new(),
+            withheld: Vec::new(),
             carried: None,
             trace,
         }
@@ -115,6 +120,7 @@ impl Host {
         request: &Request,
         session: Session,
         cwd: PathBuf,
+        folder: &Folder,
     ) -> Spec {
         let chosen = request.model.as_ref().map(ToString::to_string);
         let settings = Settings {
@@ -123,6 +129,8 @@ impl Host {
             allow: project.allow.clone(),
             env: self.config.claude.env.clone(),
             cwd,
+            files: folder.dir().to_owned(),
+            outbox: folder.outbox(),
         };
         spec(&settings, session, &self.env)
     }

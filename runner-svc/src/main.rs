@@ -5,6 +5,7 @@
 //! apart before anything else: they load no configuration and start no runtime.
 
 mod app;
+mod attached;
 mod attempt;
 mod bus;
 mod candidates;
@@ -17,6 +18,8 @@ mod directories;
 mod doctor;
 mod draining;
 mod fetching;
+mod files;
+mod given;
 mod held;
 mod host;
 mod identity;

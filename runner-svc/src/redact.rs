@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, MatchKind};
 use regex::{Captures, Regex};
 use schemas::carried::Remark;
+use schemas::files::{Given, Withheld};
 use schemas::live::{Doing, Live, Point, Step, TEXT_CHARS_MAX};
 use schemas::record::{Denial, Outcome, Record, State, Text, Whereabouts};
 use serde_json::Value;
@@ -131,6 +132,12 @@ impl Redactor {
         }
     }
 
+    /// Whether bytes that are no text have a value of the environment in them. What looks like a token is
+    /// not looked for: in such bytes much does.
+    pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
+        self.values.as_ref().is_some_and(|values| values.is_match(bytes))
+    }
+
     fn own(&self, text: &str) -> String {
         self.text(text).into_owned()
     }
@@ -227,9 +234,13 @@ impl Redactor {
             carried: _,
             steered,
             whereabouts,
+            files,
+            withheld,
             trace: _,
         } = record;
         let remark = |it: &Remark| Remark { about: it.about, text: self.own(&it.text) };
+        let given = |it: &Given| Given { name: self.own(&it.name), file: it.file.clone() };
+        let kept = |it: &Withheld| Withheld { name: self.own(&it.name), why: self.own(&it.why) };
         Record {
             v: *v,
             run: record.run.clone(),
@@ -253,6 +264,8 @@ impl Redactor {
             steered: steered.clone(),
             // It is exact or not there.
             whereabouts: whereabouts.clone().filter(|at| self.is_clean(at)),
+            files: files.iter().map(given).collect(),
+            withheld: withheld.iter().map(kept).collect(),
             trace: record.trace.clone(),
         }
     }

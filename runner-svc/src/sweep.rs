@@ -1,5 +1,5 @@
 //! Takes away what nobody claims any more: worktrees of threads that have been quiet for long, and
-//! the marks of threads that worked in a project's directory itself.
+//! the marks of threads that worked in a project's directory itself, transcripts, files of questions.
 //!
 //! A worktree with work that is nowhere else stays, however old; the log says why. A place whose
 //! thread has a run is never looked at.
@@ -21,6 +21,7 @@ const EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 pub(crate) async fn run(host: Arc<Host>) -> anyhow::Result<()> {
     loop {
         host.sessions.sweep(clock());
+        host.files.sweep(clock(), |thread| host.live.try_enter(thread).is_none());
         match host.worktrees.threads() {
             Ok(threads) => {
                 for (project, thread) in threads {

@@ -13,6 +13,7 @@
 //! deletes nothing that is not committed and in another branch or a remote.
 
 mod carry;
+mod diff;
 mod fit;
 mod git;
 mod make;
@@ -33,6 +34,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 pub(crate) use carry::{CarryError, Take, Taken};
+pub(crate) use diff::Diff;
 pub(crate) use fit::{CopyPath, FitError};
 pub(crate) use git::GitError;
 use git::{Git, Link, Repo};

@@ -9,6 +9,7 @@
 pub mod ask;
 pub mod carried;
 pub mod control;
+pub mod files;
 pub mod identity;
 pub mod ids;
 pub mod live;

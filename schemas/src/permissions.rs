@@ -65,6 +65,10 @@ pub fn gateway(projects: &[ProjectName]) -> Permissions {
     );
     for project in projects {
         may.reads_files(project);
+        may.says(
+            format!("$O.{}.>", files_bucket(project)),
+            "writes the files of questions; what is there already cannot be purged",
+        );
     }
     may
 }

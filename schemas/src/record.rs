@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ask::Ask;
 use crate::carried::{Carried, Remark};
+use crate::files::{Given, Withheld};
 use crate::ids::{Attempt, Generation, OwnerToken, RunId, RunnerId, SessionId, StateId};
 use crate::run::claim::Toll;
 use crate::run::{Fact, Phase, Run, Step};
@@ -98,6 +99,13 @@ pub struct Record {
     /// by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steered: Vec<RunId>,
+    /// The files that go with the answer, at most [`crate::files::GIVEN_MAX`]; only with an outcome. All
+    /// of them are in FILES before this is written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Given>,
+    /// The files that should go with it and do not, at most [`crate::files::WITHHELD_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<Withheld>,
     /// The W3C `traceparent` of the holder's span, so that the gateway's work on this record
     /// belongs to the same trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,14 +6,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::carried::Carried;
+use crate::files::{Attached, Withheld};
 use crate::ids::{
     ChannelId, Generation, MessageId, ModelName, ProjectName, RunId, SessionId, ThreadId, UserId,
 };
 use crate::run::claim::Work;
 use crate::wire::VERSION;
 
-/// The most bytes of a prompt: a text attachment of 256 kB and the message around it. Below
-/// NATS' `max_payload` (1 MiB) even when every byte is escaped threefold.
+/// The most bytes of a prompt, and of what claude is told with the texts that are attached to it: a file
+/// of 256 kB and the message around it. Below NATS' `max_payload` (1 MiB) even when every byte is escaped
+/// threefold.
 pub const PROMPT_MAX: usize = 300 * 1024;
 
 /// A released run.
@@ -60,6 +62,17 @@ pub struct Request {
     /// is run. A runner that knows nothing of it begins a new one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub brought: bool,
+    /// What the runner is to do. Messages from before there was a choice ask claude.
+    #[serde(default, skip_serializing_if = "Task::is_ask")]
+    pub task: Task,
+    /// The files that came with the question, at most [`crate::files::ATTACHED_MAX`]. All of them are in
+    /// FILES before this is published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Attached>,
+    /// The files that came with it and that claude is not given, at most
+    /// [`crate::files::WITHHELD_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<Withheld>,
     /// Whether there is somebody who can be asked for leave. Messages of a gateway that cannot show an
     /// ask say nothing of it.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -69,6 +82,29 @@ pub struct Request {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+/// What a runner is to do for a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Ask claude.
+    #[default]
+    Ask,
+    /// Say what has changed in the conversation's worktree since it began, without claude. A runner that
+    /// knows no tasks asks claude, whom the prompt tells the same.
+    Diff,
+}
+
+impl Task {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_ask(&self) -> bool {
+        match self {
+            Self::Ask => true,
+            Self::Diff => false,
+        }
+    }
 }
 
 /// A person of Discord.

@@ -209,6 +209,7 @@ proptest! {
                 | Action::Thread { .. }
                 | Action::Rename { .. }
                 | Action::Upload { .. }
+                | Action::Files { .. }
                 | Action::Status { .. }
                 | Action::Delete { .. }
                 | Action::Edit { .. }) => panic!("{other:?}"),

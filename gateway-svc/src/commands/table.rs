@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Session,
     /// Which model the thread has.
     Model(Model),
+    /// What has changed in the thread's worktree.
+    Diff,
     /// Another thread with what was said in this one.
     Fork,
     /// A session that was begun in a terminal.
@@ -94,6 +96,12 @@ const TABLE: &[Entry] = &[
         arguments: "",
         about: "lets the next question begin a fresh session; the files stay",
         read: |rest| alone(rest, Command::Restart),
+    },
+    Entry {
+        word: "diff",
+        arguments: "",
+        about: "shows what has changed in the thread's worktree",
+        read: |rest| alone(rest, Command::Diff),
     },
     Entry {
         word: "session",

@@ -100,10 +100,7 @@ impl Hearing {
         };
         let roles = self.roles(&heard, project).await?;
         let line = match judge(&heard, project, &roles) {
-            Verdict::Run => match self.prompt(&heard).await {
-                Ok(prompt) => return self.accept_missed(&heard, due, project, prompt).await,
-                Err(line) => Some(line),
-            },
+            Verdict::Run => return self.accept_missed(&heard, due, project).await,
             Verdict::Refused(line) => Some(line),
             Verdict::Command(_) => Some(LATE_ORDER.to_owned()),
             Verdict::NotForUs => None,
@@ -119,7 +116,6 @@ impl Hearing {
         heard: &Heard,
         due: &DueMissed,
         project: &Project,
-        prompt: String,
     ) -> anyhow::Result<()> {
         let thread = if due.place == due.channel {
             None
@@ -129,8 +125,8 @@ impl Hearing {
         let spot = Spot { channel: due.channel, thread };
         let thread = self.conversation(heard, spot).await?;
         let spot = Spot { thread, ..spot };
-        let new = new_run(heard, spot, project, prompt);
-        let rows = render::accepted(heard, thread.is_none());
+        let new = new_run(heard, spot, project);
+        let rows = render::accepted(heard, &new);
         if self.store.run_missed(&new, &rows, now_ms()).await? {
             crash::point("missed.run");
             tracing::info!(run = %new.run, project = %new.project, "accepted after all");

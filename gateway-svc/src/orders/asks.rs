@@ -64,6 +64,7 @@ impl Orders {
             Sent::TooLong => {
                 "This is too long to be told so; deny it, and it is answered in its turn."
             }
+            Sent::Files => "This has files; deny it, and it is answered in its turn, with them.",
         })
     }
 

@@ -4,9 +4,13 @@
 //! the person is told are one transaction.
 
 use platform::clock::now_ms;
-use schemas::ids::{ChannelId, RoleId, SessionId, ThreadId};
+use platform::telemetry::traceparent;
+use schemas::ids::{ChannelId, RoleId, RunId, SessionId, ThreadId};
+use schemas::request::Task;
+use tracing::Span;
 
 use super::{Orders, marks};
+use crate::attached::Files;
 use crate::commands::{Command, Done, Order, help};
 use crate::conversation::{Model, model_line, restart_line, session_text};
 use crate::crash;
@@ -17,10 +21,12 @@ use crate::outbox::{Action, Row};
 use crate::queue::{self, Wanted};
 use crate::render;
 use crate::routes::Project;
-use crate::store::{About, By, Ordered, Spoken};
+use crate::store::{About, By, NewRun, Ordered, Spoken};
 
 /// What is said to a command about a conversation that is given outside of one.
 const IN_A_THREAD: &str = "Say that in the thread that it is about.";
+/// What is asked in place of a diff of a runner that knows no other task than to ask claude.
+const DIFF_PROMPT: &str = "Say what has changed here since this branch began, and change nothing.";
 
 /// A command, and where it was written.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +65,7 @@ impl Orders {
                 Command::Help => self.tell(said, "order", &help()).await,
                 Command::Resume(session) => self.bring(session, said).await,
                 Command::Order(_)
+                | Command::Diff
                 | Command::Fork
                 | Command::Queue(_)
                 | Command::Restart
@@ -76,6 +83,7 @@ impl Orders {
                 self.tell(said, "order", &session_text(conversation.as_ref())).await
             }
             Command::Model(model) => self.model(&model, said, thread).await,
+            Command::Diff => self.diff(said, thread).await,
             Command::Fork => self.fork(said, thread).await,
             Command::Resume(session) => self.bring(session, said).await,
         }
@@ -103,6 +111,29 @@ impl Orders {
         crash::point("restart.stored");
         tracing::info!(%thread, "its next session is a fresh one");
         self.signals.stored();
+        Ok(())
+    }
+
+    /// A run that shows what has changed in the thread's worktree: it outlives whatever a run outlives.
+    async fn diff(&self, said: &Said<'_>, thread: ThreadId) -> anyhow::Result<()> {
+        let Said { heard, channel, project, .. } = *said;
+        let new = NewRun {
+            run: RunId::from(heard.id),
+            project: project.name.clone(),
+            channel,
+            thread,
+            asked: (heard.channel, heard.id),
+            author: heard.author.clone(),
+            prompt: DIFF_PROMPT.to_owned(),
+            task: Task::Diff,
+            files: Files::default(),
+            trace: traceparent(&Span::current()),
+        };
+        if self.store.accept(&new, &render::accepted(heard, &new), now_ms()).await? {
+            crash::point("diff.stored");
+            tracing::info!(run = %new.run, %thread, "a diff");
+            self.signals.stored();
+        }
         Ok(())
     }
 

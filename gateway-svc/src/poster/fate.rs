@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::discord::DiscordError;
 use crate::outbox::{Action, PLAIN, Row};
-use crate::render::with_line;
+use crate::render::{names, with_line};
 
 /// The first and the longest pause before a row is tried again.
 pub(super) const PAUSE: (Duration, Duration) =
@@ -72,7 +72,8 @@ impl Fate {
             Action::Thread { .. }
             | Action::Post { .. }
             | Action::Ask { .. }
-            | Action::Upload { .. } => false,
+            | Action::Upload { .. }
+            | Action::Files { .. } => false,
         };
         let is_thread = matches!(action, Action::Thread { .. });
         match (status, code) {
@@ -81,6 +82,7 @@ impl Fate {
                 Action::Post { .. }
                 | Action::Ask { .. }
                 | Action::Upload { .. }
+                | Action::Files { .. }
                 | Action::Status { .. }
                 | Action::Delete { .. }
                 | Action::Unreact { .. }
@@ -130,6 +132,9 @@ pub(super) fn plainer(row: &Row) -> Option<Row> {
         }
         Action::Upload { channel, content, .. } => {
             (channel, with_line(content, "Discord did not take the file."))
+        }
+        Action::Files { channel, files, .. } => {
+            (channel, format!("-# 📎 Discord did not take {}.", names(files)))
         }
         Action::React { .. }
         | Action::Unreact { .. }

@@ -30,6 +30,7 @@ pub(super) async fn found(
         Action::Post { channel, content, .. }
         | Action::Ask { channel, content, .. }
         | Action::Upload { channel, content, .. }
+        | Action::Files { channel, content, .. }
         | Action::Status { channel, content, .. } => (channel, content),
         Action::React { .. }
         | Action::Unreact { .. }

@@ -6,6 +6,7 @@
 use schemas::ids::{ChannelId, RunnerId};
 use schemas::record::Usage;
 
+use super::given::Gift;
 use crate::outbox::{Action, UPLOAD_MAX};
 use crate::pages::{PAGE_MAX, first_page, pages, units};
 
@@ -29,12 +30,14 @@ pub(crate) struct Told<'a> {
     pub(crate) runner: Option<&'a RunnerId>,
     /// The most pages that are posted.
     pub(crate) pages_max: usize,
+    /// The files that go with it, if there may be some.
+    pub(crate) gift: Option<Gift<'a>>,
 }
 
 impl<'a> Told<'a> {
     /// An answer of which nothing else is known.
     pub(crate) fn of(answer: &'a str) -> Self {
-        Self { answer, usage: None, runner: None, pages_max: usize::MAX }
+        Self { answer, usage: None, runner: None, pages_max: usize::MAX, gift: None }
     }
 
     /// The line under the answer: how long it took, what it cost, who made it, and where. `before` is

@@ -82,7 +82,7 @@ impl Store {
         let row = sqlx::query(
             "SELECT s.session, s.next, t.model, t.ran_at,
                     (SELECT COUNT(*) FROM runs w WHERE w.thread = t.thread
-                        AND w.state = 'released') AS released
+                        AND w.state = 'released' AND w.task <> 'diff') AS released
                FROM threads t JOIN sessions s ON s.thread = t.thread AND s.agent = ''
               WHERE t.thread = $1",
         )
@@ -92,7 +92,7 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let session: String = row.try_get("session")?;
         let last = sqlx::query(
-            "SELECT record FROM runs WHERE thread = $1 AND session = $2 AND record IS NOT NULL
+            "SELECT record FROM runs WHERE thread = $1 AND session = $2 AND record IS NOT NULL AND task <> 'diff'
               ORDER BY ord DESC, run DESC LIMIT 1",
         )
         .bind(number(thread.get()))
@@ -160,10 +160,12 @@ pub(super) async fn begin(tx: &mut Tx, thread: ThreadId, agent: &str, run: &RunI
 }
 
 async fn at_work(tx: &mut Tx, thread: ThreadId) -> Result<AtWork> {
-    let row = sqlx::query("SELECT run FROM runs WHERE thread = $1 AND state = 'released' LIMIT 1")
-        .bind(number(thread.get()))
-        .fetch_optional(&mut **tx)
-        .await?;
+    let row = sqlx::query(
+        "SELECT run FROM runs WHERE thread = $1 AND state = 'released' AND task <> 'diff' LIMIT 1",
+    )
+    .bind(number(thread.get()))
+    .fetch_optional(&mut **tx)
+    .await?;
     Ok(if row.is_some() { AtWork::Yes } else { AtWork::No })
 }
 

@@ -113,7 +113,7 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let at_work =
-            sqlx::query("SELECT 1 FROM runs WHERE thread = $1 AND state = 'released' LIMIT 1")
+            sqlx::query("SELECT 1 FROM runs WHERE thread = $1 AND state = 'released' AND task <> 'diff' LIMIT 1")
                 .bind(number(thread.get()))
                 .fetch_optional(&mut *tx)
                 .await?;

@@ -9,6 +9,7 @@ use schemas::request::Author;
 use sqlx::Row as _;
 
 use super::asks::{Audit, Standing, answer, close_parts, lock, standing_in};
+use super::files;
 use super::orders::end;
 use super::outbox::insert_rows;
 use super::runs::{asked, release};
@@ -29,6 +30,8 @@ pub(crate) enum Sent {
     Over,
     /// It is too long to be told in a no.
     TooLong,
+    /// It has files, which cannot be told in a no.
+    Files,
 }
 
 impl Store {
@@ -45,7 +48,7 @@ impl Store {
         let mut tx = self.begin_write().await?;
         lock(&mut tx, thread).await?;
         let row = sqlx::query(
-            "SELECT prompt, generation, asked_in, asked_by FROM runs
+            "SELECT prompt, generation, asked_in, asked_by, files FROM runs
               WHERE run = $1 AND thread = $2 AND state = 'queued'",
         )
         .bind(run.as_str())
@@ -67,6 +70,9 @@ impl Store {
         }
         if WORDS_MAX < prompt.chars().count() {
             return Ok(Sent::TooLong);
+        }
+        if !files::read(&row)?.is_empty() {
+            return Ok(Sent::Files);
         }
         let mut words = Some(prompt);
         let mut rows = Vec::new();

@@ -187,6 +187,7 @@ impl Store {
                 | Action::Thread { .. }
                 | Action::Rename { .. }
                 | Action::Upload { .. }
+                | Action::Files { .. }
                 | Action::Status { .. }
                 | Action::Delete { .. }
                 | Action::Edit { .. } => continue,

@@ -13,7 +13,8 @@ use super::commands::Spoken;
 use super::orders::end;
 use super::outbox::insert_rows;
 use super::runs::{asked, release};
-use super::{Result, Store, Tx, id, number, steers, text};
+use super::{Result, Store, Tx, files, id, number, steers, text};
+use crate::attached::Files;
 use crate::outbox::Row;
 use crate::queue::{Done, Waits, Wanted};
 use crate::render::{self, Place};
@@ -26,6 +27,7 @@ struct Found {
     waits: Waits,
     author: UserId,
     place: Place,
+    files: Files,
 }
 
 impl Store {
@@ -119,12 +121,24 @@ async fn merge(
         return Ok((Done::OfSeveral, Vec::new()));
     }
     let all = [&[first], rest].concat();
-    let words: Vec<&str> = all.iter().map(|found| found.waits.words.as_str()).collect();
-    let words = words.join("\n\n");
+    let words = all.iter().map(|found| found.waits.words.as_str());
+    let words = words.filter(|words| !words.trim().is_empty()).collect::<Vec<_>>().join("\n\n");
     if PROMPT_MAX < words.len() {
         return Ok((Done::TooLong, Vec::new()));
     }
+    // Where the address of a file has run out, the message of its own run says another.
+    if rest.iter().any(|found| found.files.are_due()) {
+        return Ok((Done::FilesOnTheirWay, Vec::new()));
+    }
+    let Some(files) = Files::joined(all.iter().map(|found| &found.files)) else {
+        return Ok((Done::TooManyFiles, Vec::new()));
+    };
     reword(tx, &first.waits.run, &words).await?;
+    sqlx::query("UPDATE runs SET files = $2 WHERE run = $1 AND state = 'queued'")
+        .bind(first.waits.run.as_str())
+        .bind(files::written(&files)?)
+        .execute(&mut **tx)
+        .await?;
     for found in rest {
         end(tx, &found.waits.run, "merged", now_ms).await?;
         steers::join(tx, found.waits.run.as_str(), &first.place, spoken, now_ms).await?;
@@ -144,10 +158,12 @@ async fn reword(tx: &mut Tx, run: &RunId, words: &str) -> Result<()> {
 
 async fn waiting(tx: &mut Tx, thread: ThreadId) -> Result<Vec<Found>> {
     let rows = sqlx::query(
-        "SELECT r.run, r.generation, r.author, r.author_name, r.prompt, r.asked_in, r.asked_by,
+        "SELECT r.run, r.generation, r.author, r.author_name, r.prompt, r.files, r.asked_in, r.asked_by,
                 (SELECT COUNT(*) FROM runs b WHERE b.thread = r.thread
+                    AND b.task <> 'diff'
                     AND (b.ord < r.ord OR b.ord = r.ord AND b.run <= r.run)) AS number
-           FROM runs r WHERE r.thread = $1 AND r.state = 'queued' ORDER BY r.ord, r.run LIMIT $2",
+           FROM runs r WHERE r.thread = $1 AND r.state = 'queued' AND r.task <> 'diff'
+          ORDER BY r.ord, r.run LIMIT $2",
     )
     .bind(number(thread.get()))
     .bind(LOOK_MAX)
@@ -169,5 +185,6 @@ fn found(row: &AnyRow, thread: ThreadId) -> Result<Found> {
         },
         author: id(row.try_get("author")?, UserId::new)?,
         place: Place { run, generation, thread, asked: asked(row)?, spent: 0 },
+        files: files::read(row)?,
     })
 }

@@ -5,20 +5,21 @@ use schemas::ids::{
     ChannelId, Generation, MessageId, ProjectName, RunId, RunnerId, SessionId, ThreadId,
 };
 use schemas::record::{Outcome, Record};
-use schemas::request::{Author, Request};
+use schemas::request::{Author, Request, Task};
 use schemas::run::{Fact, Phase, Run, Step};
 use schemas::streams::{Place, RunKey};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _};
 
 use super::asks;
-use super::conversation;
 use super::instead;
 use super::outbox::insert_rows;
 use super::places::{read_place, runner};
 use super::steers;
 use super::threads::prefaced;
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
+use super::{conversation, files};
+use crate::attached::Files;
 use crate::outbox::{Mark, Row};
 use crate::placement::Taken;
 use crate::release::{Gate, LOOK_MAX, Open, Standing, due};
@@ -41,6 +42,10 @@ pub(crate) struct NewRun {
     pub(crate) author: Author,
     /// What claude is to be told.
     pub(crate) prompt: String,
+    /// What the runner is to do.
+    pub(crate) task: Task,
+    /// What was attached.
+    pub(crate) files: Files,
     /// The W3C `traceparent` of the accepting span.
     pub(crate) trace: Option<String>,
 }
@@ -103,8 +108,10 @@ impl Store {
         }
         insert_run(&mut tx, new, now_ms).await?;
         insert_rows(&mut tx, new.thread, rows, now_ms).await?;
-        let offer = instead::offer(&mut tx, new).await?;
-        insert_rows(&mut tx, new.thread, offer.as_slice(), now_ms).await?;
+        if new.task == Task::Ask {
+            let offer = instead::offer(&mut tx, new).await?;
+            insert_rows(&mut tx, new.thread, offer.as_slice(), now_ms).await?;
+        }
         release(&mut tx, new.thread, now_ms).await?;
         tx.commit().await?;
         Ok(true)
@@ -134,17 +141,17 @@ impl Store {
         Ok(true)
     }
 
-    /// Every run that is released and has no outcome.
+    /// Every run that is released and has no outcome, and all of whose files are there.
     pub(crate) async fn released(&self) -> Result<Vec<Released>> {
         let rows = sqlx::query(
             "SELECT r.run, r.project, r.channel, r.thread, r.asked_by, r.author, r.author_name,
                     r.preface, r.model, r.prompt, r.session, r.trace, r.generation, r.since, r.place, r.attempt, r.released_ms,
-                    o.runner, t.home, t.files_of, s.carried, s.brought
+                    r.files, r.task, o.runner, t.home, t.files_of, s.carried, s.brought
                FROM runs r LEFT JOIN owners o ON o.project = r.project
                     LEFT JOIN threads t ON t.thread = r.thread
                     LEFT JOIN sessions s ON s.thread = r.thread AND s.agent = r.agent
                                         AND s.session = r.session
-              WHERE r.state = 'released' ORDER BY r.accepted_ms, r.run",
+              WHERE r.state = 'released' AND r.files_due IS NULL ORDER BY r.accepted_ms, r.run",
         )
         .fetch_all(&self.pool)
         .await?;
@@ -263,8 +270,9 @@ pub(super) async fn insert_run(tx: &mut Tx, new: &NewRun, now_ms: i64) -> Result
     let session = session(tx, new.thread).await?;
     sqlx::query(
         "INSERT INTO runs (run, project, channel, thread, ord, asked_in, asked_by, author,
-                           author_name, prompt, session, trace, generation, state, accepted_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $5, $7, $8, $9, $10, $11, 1, 'queued', $12)",
+                           author_name, prompt, session, trace, generation, state, accepted_ms,
+                           files, files_due, task)
+         VALUES ($1, $2, $3, $4, $5, $6, $5, $7, $8, $9, $10, $11, 1, 'queued', $12, $13, $14, $15)",
     )
     .bind(new.run.as_str())
     .bind(new.project.as_str())
@@ -278,9 +286,19 @@ pub(super) async fn insert_run(tx: &mut Tx, new: &NewRun, now_ms: i64) -> Result
     .bind(session)
     .bind(&new.trace)
     .bind(now_ms)
+    .bind(files::written(&new.files)?)
+    .bind(new.files.are_due().then_some(now_ms))
+    .bind(task_name(new.task))
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+fn task_name(task: Task) -> &'static str {
+    match task {
+        Task::Ask => "ask",
+        Task::Diff => "diff",
+    }
 }
 
 /// The session of a conversation, made when it is first asked for.
@@ -309,6 +327,17 @@ pub(super) async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Resul
     let Some(row) = row else { return Ok(()) };
     let gate =
         if row.try_get::<i64, _>("gate_until_ms")? <= now_ms { Gate::Open } else { Gate::Closed };
+    if gate == Gate::Open {
+        // What only looks waits for nobody, and nobody for it.
+        sqlx::query(
+            "UPDATE runs SET state = 'released', released_ms = $2
+              WHERE thread = $1 AND state = 'queued' AND task = 'diff'",
+        )
+        .bind(number(thread.get()))
+        .bind(now_ms)
+        .execute(&mut **tx)
+        .await?;
+    }
     let family: String = row.try_get("family")?;
     let open = open_runs(tx, thread, &family).await?;
     let family = if family.is_empty() { None } else { Some(family.parse()?) };
@@ -334,11 +363,12 @@ pub(super) async fn release(tx: &mut Tx, thread: ThreadId, now_ms: i64) -> Resul
     Ok(())
 }
 
-/// The runs of a thread without outcome, those first that `family` has to say about.
+/// The runs of a thread without outcome that ask claude, those first that `family` has to say about.
 async fn open_runs(tx: &mut Tx, thread: ThreadId, family: &str) -> Result<Vec<Open>> {
     // An underscore in a family's name may bring a stranger forward, which does no harm.
     let rows = sqlx::query(
-        "SELECT run, ord, agent, state FROM runs WHERE thread = $1 AND state <> 'ended'
+        "SELECT run, ord, agent, state FROM runs
+          WHERE thread = $1 AND state <> 'ended' AND task <> 'diff'
           ORDER BY CASE WHEN state = 'released' THEN 0
                         WHEN run = $2 OR run LIKE $3 THEN 1 ELSE 2 END, ord, run
           LIMIT $4",
@@ -490,6 +520,8 @@ pub(super) fn asked(row: &AnyRow) -> Result<Option<(ChannelId, MessageId)>> {
 fn released(row: &AnyRow) -> Result<Released> {
     let message: Option<i64> = row.try_get("asked_by")?;
     let files_of: Option<i64> = row.try_get("files_of")?;
+    let files = files::read(row)?;
+    let is_diff = row.try_get::<String, _>("task")? == task_name(Task::Diff);
     let request = Request {
         v: Request::VERSION,
         run: row.try_get::<String, _>("run")?.parse()?,
@@ -512,6 +544,9 @@ fn released(row: &AnyRow) -> Result<Released> {
         model: conversation::model(row)?,
         files_of: files_of.map(|thread| id(thread, ThreadId::new)).transpose()?,
         brought: row.try_get::<Option<i64>, _>("brought")?.is_some_and(|brought| brought != 0),
+        task: if is_diff { Task::Diff } else { Task::Ask },
+        files: files.attached(),
+        withheld: files.withheld,
         // Whoever publishes it knows.
         asking: false,
     };

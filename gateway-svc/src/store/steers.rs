@@ -17,7 +17,7 @@ use super::orders::end;
 use super::outbox::insert_rows;
 use super::runs::{asked, release};
 use super::threads::prefaced;
-use super::{Result, Store, Tx, number, text};
+use super::{Result, Store, Tx, files, number, text};
 use crate::asks::offer_over;
 use crate::outbox::{Mark, Row};
 use crate::render::{self, Place};
@@ -71,10 +71,10 @@ pub(super) async fn send(
     now_ms: i64,
 ) -> Result<(Sent, Vec<Row>)> {
     let waiting = sqlx::query(
-        "SELECT w.generation, w.prompt, w.asked_in, w.asked_by, r.run AS sent_into
+        "SELECT w.generation, w.prompt, w.files, w.asked_in, w.asked_by, r.run AS sent_into
            FROM runs w LEFT JOIN runs r ON r.thread = w.thread AND r.agent = w.agent
-                                       AND r.state = 'released'
-          WHERE w.run = $1 AND w.thread = $2 AND w.state = 'queued'",
+                                       AND r.state = 'released' AND r.task <> 'diff'
+          WHERE w.run = $1 AND w.thread = $2 AND w.state = 'queued' AND w.task <> 'diff'",
     )
     .bind(run.as_str())
     .bind(number(thread.get()))
@@ -92,6 +92,9 @@ pub(super) async fn send(
     let Some(into) = row.try_get::<Option<String>, _>("sent_into")? else {
         return Ok((Sent::Alone, Vec::new()));
     };
+    if !files::read(&row)?.taken.is_empty() {
+        return Ok((Sent::HasFiles, Vec::new()));
+    }
     let preface = prefaced(tx, thread, run).await?.unwrap_or_default();
     let words = preface + &row.try_get::<String, _>("prompt")?;
     if !has_room(tx, &into, words.len()).await? {

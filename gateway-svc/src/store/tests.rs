@@ -7,6 +7,7 @@ mod asks;
 mod control;
 mod ended;
 mod families;
+mod files;
 mod late;
 mod places;
 mod postgres;
@@ -23,7 +24,7 @@ use futures_util::future::BoxFuture;
 use schemas::carried::{Carried, Changes, File};
 use schemas::ids::{Attempt, Generation, OwnerToken, RunId, SessionId, StateId};
 use schemas::record::{Outcome, Record, State, Text};
-use schemas::request::Author;
+use schemas::request::{Author, Task};
 use schemas::streams::RunKey;
 use tokio::task::JoinSet;
 
@@ -31,6 +32,7 @@ use self::asks::*;
 use self::control::*;
 use self::ended::*;
 use self::families::*;
+use self::files::*;
 use self::late::*;
 use self::places::*;
 use self::postgres::Server;
@@ -40,6 +42,7 @@ use self::threads::*;
 use self::together::*;
 
 use super::*;
+use crate::attached::Files;
 use crate::commands::{Done, Order};
 use crate::outbox::{Action, Mark, Row};
 use crate::store::runs::{Folded, NewRun};
@@ -63,6 +66,9 @@ macro_rules! promises {
 }
 
 promises![
+    a_run_is_published_when_all_of_its_files_are_there,
+    an_edit_of_what_waits_changes_its_files,
+    what_only_looks_waits_for_nobody_and_nobody_for_it,
     a_message_is_judged_once,
     a_connection_that_lost_its_transaction_is_not_used_again,
     a_thread_has_one_run_released_and_the_next_follows_its_outcome,
@@ -148,6 +154,7 @@ promises![
     what_was_sent_into_an_ended_run_waits_again,
     no_more_is_sent_into_a_run_than_its_controls_hold,
     a_question_keeps_its_number_and_what_was_merged_comes_back,
+    files_are_merged_with_their_question_and_not_sent_into_a_run,
     a_session_and_a_model_are_frozen_at_release,
     a_fork_is_known_when_its_first_message_is_there,
     a_session_from_a_terminal_is_one_threads,
@@ -210,6 +217,8 @@ fn new_run(message: u64, thread: u64) -> NewRun {
         asked: ("5".parse().unwrap(), message),
         author: Author { id: "9".parse().unwrap(), name: "Ada".into() },
         prompt: "hello".into(),
+        task: Task::Ask,
+        files: Files::default(),
         trace: None,
     }
 }
@@ -249,6 +258,8 @@ fn record(run: &RunId, state: State) -> Record {
         remarks: Vec::new(),
         steered: Vec::new(),
         whereabouts: None,
+        files: Vec::new(),
+        withheld: Vec::new(),
         carried: None,
         trace: None,
     }
@@ -588,8 +599,11 @@ async fn a_message_is_edited_and_deleted_until_its_release(Fresh { store, .. }: 
         store.accept(&new_run(message, 7), &[], 1).await.unwrap();
     }
     let run = |text: &str| text.parse::<RunId>().unwrap();
-    assert!(!store.rewrite(&run("m7"), "new").await.unwrap(), "release froze it");
-    assert!(store.rewrite(&run("m8"), "new").await.unwrap());
+    assert!(
+        !store.rewrite(&run("m7"), "new", &Files::default(), 0).await.unwrap(),
+        "release froze it"
+    );
+    assert!(store.rewrite(&run("m8"), "new", &Files::default(), 0).await.unwrap());
     assert!(store.drop_waiting(&run("m9"), 2).await.unwrap());
     assert!(!store.drop_waiting(&run("m7"), 2).await.unwrap());
     let waiting = store.waiting().await.unwrap();

@@ -7,7 +7,8 @@ use sqlx::any::AnyRow;
 
 use super::outbox::insert_rows;
 use super::runs::{asked, release};
-use super::{Result, Store, id, lock_for_many, number, steers, text};
+use super::{Result, Store, files, id, lock_for_many, number, steers, text};
+use crate::attached::Files;
 use crate::render::Place;
 
 /// A run that waits, and the message that asked for it.
@@ -23,6 +24,8 @@ pub(crate) struct Waiting {
     pub(crate) prompt: String,
     /// Whether that was given by command, and not by the message.
     pub(crate) is_reworded: bool,
+    /// What was attached.
+    pub(crate) files: Files,
 }
 
 impl Store {
@@ -59,6 +62,7 @@ impl Store {
               WHERE r.state = 'queued' AND t.gate_until_ms <= $1
                 AND NOT EXISTS (SELECT 1 FROM runs other
                                  WHERE other.thread = r.thread AND other.state = 'released'
+                                   AND (other.task <> 'diff' OR r.task = 'diff')
                                    AND other.agent = r.agent)",
         )
         .bind(now_ms)
@@ -80,7 +84,7 @@ impl Store {
     /// Every run that waits, with its message.
     pub(crate) async fn waiting(&self) -> Result<Vec<Waiting>> {
         let rows = sqlx::query(
-            "SELECT run, asked_in, asked_by, prompt, reworded FROM runs
+            "SELECT run, asked_in, asked_by, prompt, reworded, files FROM runs
               WHERE state = 'queued' AND asked_by IS NOT NULL ORDER BY ord",
         )
         .fetch_all(&self.pool)
@@ -91,7 +95,7 @@ impl Store {
     /// A run, if it waits.
     pub(crate) async fn waiting_run(&self, run: &RunId) -> Result<Option<Waiting>> {
         let row = sqlx::query(
-            "SELECT run, asked_in, asked_by, prompt, reworded FROM runs
+            "SELECT run, asked_in, asked_by, prompt, reworded, files FROM runs
               WHERE run = $1 AND state = 'queued' AND asked_by IS NOT NULL",
         )
         .bind(run.as_str())
@@ -100,15 +104,23 @@ impl Store {
         Ok(row.as_ref().map(waiting).transpose()?.flatten())
     }
 
-    /// Changes what a run that waits will tell claude. False when it waits no more: release freezes
-    /// the text.
-    pub(crate) async fn rewrite(&self, run: &RunId, prompt: &str) -> Result<bool> {
+    /// Changes what a run that waits will tell claude, and what it will give it. False when it waits no
+    /// more, or has words that were given by command: release freezes both.
+    pub(crate) async fn rewrite(
+        &self,
+        run: &RunId,
+        prompt: &str,
+        files: &Files,
+        now_ms: i64,
+    ) -> Result<bool> {
         let done = sqlx::query(
-            "UPDATE runs SET prompt = $2
-              WHERE run = $1 AND state = 'queued' AND reworded = 0",
+            "UPDATE runs SET prompt = $2, files = $3, files_due = $4, files_tries = 0
+              WHERE run = $1 AND state = 'queued' AND reworded = 0 AND task <> 'diff'",
         )
         .bind(run.as_str())
         .bind(text(prompt))
+        .bind(files::written(files)?)
+        .bind(files.are_due().then_some(now_ms))
         .execute(&self.pool)
         .await?;
         Ok(0 < done.rows_affected())
@@ -157,5 +169,6 @@ fn waiting(row: &AnyRow) -> Result<Option<Waiting>> {
     let Some((channel, message)) = asked(row)? else { return Ok(None) };
     let run = row.try_get::<String, _>("run")?.parse()?;
     let is_reworded = row.try_get::<i64, _>("reworded")? != 0;
-    Ok(Some(Waiting { run, channel, message, prompt: row.try_get("prompt")?, is_reworded }))
+    let (prompt, files) = (row.try_get("prompt")?, files::read(row)?);
+    Ok(Some(Waiting { run, channel, message, prompt, is_reworded, files }))
 }

@@ -339,7 +339,7 @@ impl<'a> Follow<'a> {
             return Ok(());
         }
         tracing::warn!(run = %held.request.run, "claude has seen this before; it is asked again");
-        let line = held.line(&again);
+        let line = self.work.line(&again)?;
         self.tell(&line)
     }
 

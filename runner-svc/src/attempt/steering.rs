@@ -25,7 +25,8 @@ impl Follow<'_> {
         let session = self.work.held.request.session.uuid();
         let sent = self.sent().into_iter();
         let new = sent.filter(|(uuid, ..)| self.progress.line_state(*uuid).is_none());
-        let lines: Vec<_> = new.map(|(uuid, _, text)| told::user(uuid, session, &text)).collect();
+        let line = |uuid, text: &str| told::user(uuid, session, &text.into());
+        let lines: Vec<_> = new.map(|(uuid, _, text)| line(uuid, &text)).collect();
         for line in lines {
             crash::point("steer.seen");
             self.tell(&line)?;

@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use super::ask::{cas, record};
 use super::lease::Lease;
-use super::{Left, Result, Work, again, claim, last};
+use super::{Left, Result, Work, again, claim, last, line_of};
 use crate::bus::Delivery;
 use crate::crash;
 use crate::directories::Seat;
@@ -40,7 +40,7 @@ pub(crate) fn unbegun(host: &Host) -> Vec<Unbegun> {
             continue;
         }
         let again = host.live.hold(run, generation);
-        let turn = host.live.line_up(held.request.thread);
+        let turn = host.live.line_up(line_of(&held.request));
         found.push(Unbegun { held, again, turn });
     }
     found

@@ -1,6 +1,7 @@
 //! Recorded lines of the real claude, and lines that nobody ever wrote.
 
 use super::*;
+use crate::attached::Words;
 use proptest::prelude::*;
 
 fn recorded(name: &str) -> Vec<Event> {
@@ -25,7 +26,7 @@ fn lines_of(events: &[Event]) -> Vec<Uuid> {
 fn folded(events: &[Event]) -> Progress {
     let mut progress = Progress::new();
     for uuid in lines_of(events) {
-        progress.told(&told::user(uuid, Uuid::nil(), "x"));
+        progress.told(&told::user(uuid, Uuid::nil(), &Words::from("x")));
     }
     for event in events {
         progress.fold(event);
@@ -80,7 +81,7 @@ fn a_line_that_is_not_echoed_yet_keeps_the_outcome_open() {
 fn a_session_that_is_not_there_gives_no_outcome_but_its_reason() {
     let events = recorded("unknown-session");
     let mut progress = Progress::new();
-    progress.told(&told::user(Uuid::nil(), Uuid::nil(), "x"));
+    progress.told(&told::user(Uuid::nil(), Uuid::nil(), &Words::from("x")));
     assert!(!events.iter().any(|event| progress.fold(event)));
     let why = &progress.passed_over().expect("a result").text;
     assert!(why.starts_with("No conversation found with session ID: "), "{why}");
@@ -140,13 +141,14 @@ fn who_adopts_comes_to_the_same_state() {
             let Event::Ask(ask) = event else { return None };
             Some(told::deny(&ask.request_id, "no"))
         });
-        let lines = lines_of(&events).into_iter().map(|it| told::user(it, Uuid::nil(), "x"));
+        let lines =
+            lines_of(&events).into_iter().map(|it| told::user(it, Uuid::nil(), &Words::from("x")));
         let (mut live, mut adopted) = (Progress::new(), Progress::new());
         for line in lines.chain(answer.clone()) {
             adopted.told(&line);
         }
         for uuid in lines_of(&events) {
-            live.told(&told::user(uuid, Uuid::nil(), "x"));
+            live.told(&told::user(uuid, Uuid::nil(), &Words::from("x")));
         }
         for event in &events {
             live.fold(event);
@@ -215,7 +217,7 @@ fn requests_that_we_do_not_serve_wait_to_be_refused() {
 fn what_we_tell_reads_back() {
     use told::Told;
     let uuid = Uuid::from_u128(7);
-    let line = told::user(uuid, Uuid::nil(), "two\nlines \u{202e}\0 and a --dash");
+    let line = told::user(uuid, Uuid::nil(), &Words::from("two\nlines \u{202e}\0 and a --dash"));
     assert!(!line.contains('\n'), "a line is one line");
     assert_eq!(Told::parse(&line), Told::User(uuid));
     assert_eq!(Told::parse(&told::initialize("i")), Told::Request("i".into()));

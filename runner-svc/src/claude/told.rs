@@ -6,14 +6,23 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::attached::{Picture, Words};
+
 /// A prompt, or a word to a claude at work. `uuid` comes back as its echo.
-pub(crate) fn user(uuid: Uuid, session: Uuid, text: &str) -> String {
+pub(crate) fn user(uuid: Uuid, session: Uuid, words: &Words) -> String {
+    let picture = |it: &Picture| {
+        let source = json!({"type": "base64", "media_type": it.media_type, "data": it.base64});
+        json!({"type": "image", "source": source})
+    };
+    // What is shown comes before what is said of it.
+    let mut content: Vec<Value> = words.pictures.iter().map(picture).collect();
+    content.push(json!({"type": "text", "text": words.text}));
     json!({
         "type": "user",
         "uuid": uuid,
         "session_id": session,
         "parent_tool_use_id": null,
-        "message": {"role": "user", "content": [{"type": "text", "text": text}]},
+        "message": {"role": "user", "content": content},
     })
     .to_string()
 }

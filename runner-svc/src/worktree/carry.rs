@@ -161,20 +161,22 @@ impl Held<'_> {
 
     /// Makes a repository beside the worktree that borrows from the project's.
     pub(super) async fn aside(&self, link: &Link) -> Result<Aside, CarryError> {
-        let dir = self.place.aside();
+        self.aside_at(link, self.place.aside()).await
+    }
+
+    /// The same, in this folder; what lay there goes.
+    pub(super) async fn aside_at(&self, link: &Link, dir: PathBuf) -> Result<Aside, CarryError> {
         let git = self.git();
         let format = git.call(&self.place.path, "rev-parse --show-object-format", &[]).await?;
-        self.blocking(|place| {
-            let dir = place.aside();
-            gone(fs::remove_dir_all(&dir)).map_err(PlaceError::disk(&dir))
-        })
-        .await?;
+        let old = dir.clone();
+        self.blocking(move |_| gone(fs::remove_dir_all(&old)).map_err(PlaceError::disk(&old)))
+            .await?;
         let mut env = self.all.git_env.clone();
         env.insert("GIT_DEFAULT_HASH".into(), OsString::from_vec(format.trim_ascii_end().to_vec()));
         let at = Git { env: &env, lock: &self.lock };
         at.call(&self.place.path, "init --quiet --bare --template= --", &[dir.as_os_str()]).await?;
-        let link = link.clone();
-        self.blocking(move |place| borrow(&place.aside(), &link)).await?;
+        let (link, to) = (link.clone(), dir.clone());
+        self.blocking(move |_| borrow(&to, &link)).await?;
         env.insert("GIT_INDEX_FILE".into(), dir.join("index").into());
         env.insert("GIT_OBJECT_DIRECTORY".into(), dir.join("objects").into());
         Ok(Aside { dir, env })

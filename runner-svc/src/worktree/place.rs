@@ -9,7 +9,7 @@
 //! | `<project>/<thread>.done` | the set-up command ended well: written by the shell that ran it |
 //! | `<project>/<thread>.part` | a file that is being copied |
 //! | `<project>/<thread>.known` | what is [`Known`] of it, as the mark |
-//! | `<project>/<thread>.aside/` | a repository in which it is made a commit; nothing that lasts |
+//! | `<project>/<thread>.aside/`, `….look/` | a repository in which it is made a commit, to be carried or to be looked at; nothing that lasts |
 //! | `<project>/<thread>.bundle` | what came from another host and is about to be put |
 //! | `<project>.new/<thread>/` | the workbench: a worktree that is being made or removed, and the one place where anything is overwritten or deleted |
 //!
@@ -178,6 +178,11 @@ impl Place {
         self.beside("aside")
     }
 
+    /// Where it is made one while somebody only looks.
+    pub(super) fn look(&self) -> PathBuf {
+        self.beside("look")
+    }
+
     /// Where a bundle lies that is about to be put.
     pub(super) fn bundle(&self) -> PathBuf {
         self.beside("bundle")
@@ -262,8 +267,9 @@ impl Place {
 
     /// Removes all that lies beside the worktree, which is gone; the mark last, and then the lock.
     pub(super) fn forget(&self, _held: &Lock) -> Result<(), PlaceError> {
-        let aside = self.aside();
-        gone(fs::remove_dir_all(&aside)).map_err(PlaceError::disk(&aside))?;
+        for aside in [self.aside(), self.look()] {
+            gone(fs::remove_dir_all(&aside)).map_err(PlaceError::disk(&aside))?;
+        }
         let files =
             ["done", "part", "log", "bundle", "known.new", "known", "json.new", "json", "lock"];
         for extension in files {

@@ -1,9 +1,9 @@
 //! One message of a person, and all that becomes of it in Discord.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
-use discord_sim::{BOT_ID, ChannelId, Message, MessageId, View};
+use discord_sim::{BOT_ID, ChannelId, Message, MessageId, NewFile, View};
 
 use crate::builder::PROJECT;
 use crate::world::World;
@@ -160,6 +160,38 @@ impl<'w> Question<'w> {
         let find = |view: &View<'_>| view.guild.channel(thread).ok().map(|_| ());
         self.world.sees("a thread", find).await?;
         self.world.write(thread, who, text, Vec::new())
+    }
+
+    /// Alice asks again, in the thread, with files.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Question::follow_up`].
+    pub async fn follow_up_with(&self, text: &str, files: Vec<NewFile>) -> Result<Question<'w>> {
+        let thread = self.thread();
+        let find = |view: &View<'_>| view.guild.channel(thread).ok().map(|_| ());
+        self.world.sees("a thread", find).await?;
+        self.world.write(thread, "alice", text, files)
+    }
+
+    /// The files that the bot gave in the thread, in order: their names, and what is in them.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let discord = self.world.discord();
+        let by_bot = discord.messages(self.thread()).into_iter().filter(|it| it.is_bot);
+        let files: Vec<_> = by_bot.flat_map(|it| it.attachments).collect();
+        let bytes = |id| discord.view(|view| view.guild.file(id).map(|it| it.to_vec()));
+        files.iter().map(|it| (it.filename.clone(), bytes(it.id).unwrap_or_default())).collect()
+    }
+
+    /// Where the runner of this world keeps what came with it.
+    pub fn inbox(&self) -> PathBuf {
+        self.inbox_in(&self.world.folder().runner_state())
+    }
+
+    /// Where a runner with this state directory keeps what came with it.
+    pub fn inbox_in(&self, state: &Path) -> PathBuf {
+        let thread = state.join("files").join(PROJECT).join(self.thread().to_string());
+        thread.join("in").join(format!("m{}", self.message))
     }
 
     /// All that the bot ever said in the thread.

@@ -3,13 +3,14 @@
 //!
 //! The place is a named point in the service, which kills itself there. `runner.rs` has the points
 //! of the runner, `asks.rs` those at which claude asks, `leases.rs` those of a runner that shares its
-//! project, `carried.rs` those at which a conversation comes along; `gateway.rs`, `late.rs`,
-//! `threads.rs` and `status.rs` those of the gateway, `moves.rs` and `keys.rs` those of its commands,
-//! by the rules of `docs/protocol.md`.
+//! project, `carried.rs` those at which a conversation comes along, `files.rs` those at which files do;
+//! `gateway.rs`, `late.rs`, `threads.rs` and `status.rs` those of the gateway, `moves.rs` and `keys.rs`
+//! those of its commands, by the rules of `docs/protocol.md`.
 
 mod asks;
 mod carried;
 mod control;
+mod files;
 mod gateway;
 mod keys;
 mod late;

@@ -31,32 +31,62 @@ async fn a_message_of_white_space_is_refused() -> Result<()> {
     is_refused(&world, question, &["no text"]).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_image_is_refused_by_its_name() -> Result<()> {
-    let world = World::start().await?;
-    let image = NewFile {
-        filename: "cat.png".into(),
-        content_type: Some("image/png".into()),
-        bytes: vec![137, 80, 78, 71].into(),
-    };
-    let question = world.say_with("look at this", vec![image])?;
-    is_refused(&world, question, &["`cat.png`", "Nothing was started"]).await
+fn film() -> NewFile {
+    NewFile {
+        filename: "film.mp4".into(),
+        content_type: Some("video/mp4".into()),
+        bytes: vec![0; 100].into(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_text_file_that_is_too_large_is_refused_by_its_name() -> Result<()> {
+async fn a_file_of_a_kind_that_is_not_taken_is_refused_by_its_name() -> Result<()> {
     let world = World::start().await?;
-    let log = NewFile::text("huge.log", "x".repeat(300 * 1024));
-    let question = world.say_with("look at this", vec![log])?;
-    is_refused(&world, question, &["`huge.log`", "Nothing was started"]).await
+    let question = world.say_with("", vec![film()])?;
+    is_refused(&world, question, &["`film.mp4`", "text, images, PDF", "Nothing was started"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_only_says_it_is_text_is_refused_by_its_name() -> Result<()> {
+async fn an_empty_file_and_one_of_30_megabytes_are_refused_by_their_names() -> Result<()> {
     let world = World::start().await?;
-    let binary = NewFile::text("not.txt", vec![0xff, 0xfe, 0x00, 0x41]);
-    let question = world.say_with("look at this", vec![binary])?;
-    is_refused(&world, question, &["`not.txt`", "UTF-8"]).await
+    let files = vec![
+        NewFile::text("nothing.txt", ""),
+        NewFile::text("huge.log", vec![b'x'; 30 * 1024 * 1024]),
+    ];
+    let question = world.say_with(" ", files)?;
+    let words =
+        ["`nothing.txt` is empty", "`huge.log` is too large (31.4 MB", "Nothing was started"];
+    is_refused(&world, question, &words).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_goes_on_without_the_files_that_are_refused_and_both_are_told() -> Result<()> {
+    let world = World::builder()
+        .gateway_toml("[projects.app.files]\nmax_count = 1\nmax_mib = 1\nkinds = [\"text\"]\n")
+        .start()
+        .await?;
+    let files = vec![
+        film(),
+        NewFile::text("a.txt", "one"),
+        NewFile::text("b.txt", "two"),
+        NewFile::text("c.txt", vec![b'x'; 1024 * 1024 + 1]),
+    ];
+    let question = world.say_with("look [[say thank you]]", files)?;
+    let said = question.pages().await?;
+    let out = [
+        "`film.mp4` is none of what may be attached here: text",
+        "`b.txt` is one too many: a message may have 1",
+        "`c.txt` is too large (1.0 MB; a file may have 1.0 MB)",
+    ];
+    assert_eq!(said, [format!("-# 📎 Left out: {}.", out.join("; ")), "thank you".to_owned()]);
+    let ledger = world.ledger();
+    let [heard] = ledger.prompts()[..] else { panic!("{:?}", ledger.prompts()) };
+    assert!(
+        heard.starts_with("look [[say thank you]]\n\nAttached file a.txt:\none\n\n"),
+        "{heard}"
+    );
+    assert!(heard.contains("not given to you:\n- film.mp4 is none of"), "{heard}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

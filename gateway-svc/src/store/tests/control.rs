@@ -141,7 +141,8 @@ pub(super) async fn a_question_keeps_its_number_and_what_was_merged_comes_back(
     let merged = queue(&store, 31, "merge 4 3").await;
     assert!(matches!(merged, queue::Done::Merged(_)), "{merged:?}");
     assert_eq!(numbers(&store, 32).await, [2, 3]);
-    let edited = store.rewrite(&"m9".parse().unwrap(), "its message").await.unwrap();
+    let edited =
+        store.rewrite(&"m9".parse().unwrap(), "its message", &Files::default(), 100).await.unwrap();
     assert!(!edited, "its message does not count any more");
     store.fold(&key(7, 7), &record(&"m7".parse().unwrap(), answered()), none, 60).await.unwrap();
     assert_eq!(numbers(&store, 33).await, [3], "the numbers stay");
@@ -151,6 +152,29 @@ pub(super) async fn a_question_keeps_its_number_and_what_was_merged_comes_back(
     let rows = |_: &queue::Done| Vec::new();
     let again = store.queue(&spoken(36), thread(7), &Wanted::List, rows, 50).await.unwrap();
     assert_eq!(again, None, "a command is carried out once");
+}
+
+pub(super) async fn files_are_merged_with_their_question_and_not_sent_into_a_run(
+    Fresh { store, .. }: Fresh,
+) {
+    let asks = |message, names: &[&str]| NewRun { thread: thread(7), ..with_files(message, names) };
+    for new in [new_run(7, 7), asks(8, &["a"]), asks(9, &["a"]), asks(10, &["b"; 9])] {
+        store.accept(&new, &[], 1).await.unwrap();
+    }
+    assert_eq!(send(&store, "m9", "a").await, Sent::HasFiles);
+    let refused = queue(&store, 30, "merge 2 3").await;
+    assert_eq!(refused, queue::Done::FilesOnTheirWay);
+    for mut due in store.to_bring().await.unwrap() {
+        let before = due.files.clone();
+        due.files = (0..before.taken.len()).fold(before.clone(), |files, at| there(&files, at));
+        assert!(store.brought(&due.becomes(&before, None, 0), &[], 2).await.unwrap());
+    }
+    assert!(matches!(queue(&store, 31, "merge 2 3").await, queue::Done::Merged(_)));
+    assert_eq!(queue(&store, 32, "merge 2 4").await, queue::Done::TooManyFiles);
+    store.fold(&key(7, 7), &record(&"m7".parse().unwrap(), answered()), none, 60).await.unwrap();
+    let request = store.released().await.unwrap().remove(0).request;
+    let names: Vec<&str> = request.files.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!((request.run.as_str(), names), ("m8", vec!["a", "a-2"]));
 }
 
 pub(super) async fn a_session_and_a_model_are_frozen_at_release(Fresh { store, .. }: Fresh) {

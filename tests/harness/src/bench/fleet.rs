@@ -153,6 +153,8 @@ async fn take(nats: &mut Nats, runner: &RunnerId, state_id: StateId, work: &Mess
         remarks: Vec::new(),
         steered: Vec::new(),
         whereabouts: None,
+        files: Vec::new(),
+        withheld: Vec::new(),
         carried: None,
         trace: None,
     };

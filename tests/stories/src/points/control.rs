@@ -9,12 +9,12 @@ use super::runner::dies;
 use crate::asking::{asks, click};
 
 /// A command whose gateway dies when it is stored is told about once, and the thread goes on.
-async fn a_command_survives(point: &str, word: &str, told: &str) -> Result<()> {
+async fn a_command_survives(point: &str, command: &str, told: &str) -> Result<()> {
     let world = World::builder().without_gateway().start().await?;
     world.start_gateway_to_die_at(point).await?;
     let question = world.say("[[say the answer]]")?;
     assert_eq!(question.answer().await?, "the answer");
-    let command = question.follow_up(word).await?;
+    let command = question.follow_up(command).await?;
     world.gateway_dies().await?;
     world.start_gateway().await?;
     let line = command.refusal().await?;
@@ -45,6 +45,19 @@ async fn a_model_survives_a_death_after_it_is_stored() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fork_survives_a_death_after_it_is_stored() -> Result<()> {
     a_command_survives("fork.stored", "!fork", "The fork begins as a thread of its own").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_diff_survives_a_death_after_it_is_stored() -> Result<()> {
+    let world = World::builder().without_gateway().start().await?;
+    world.start_gateway_to_die_at("diff.stored").await?;
+    let question = world.say("[[say the answer]]")?;
+    assert_eq!(question.answer().await?, "the answer");
+    let diff = question.follow_up("!diff").await?;
+    world.gateway_dies().await?;
+    world.start_gateway().await?;
+    assert_eq!(diff.answer().await?, "Nothing has changed in the worktree of this conversation.");
+    world.nothing_is_left().await
 }
 
 /// Discord has the message that a fork begins with, and the gateway dies before it knows its id.
