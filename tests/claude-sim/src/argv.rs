@@ -46,6 +46,8 @@ pub(crate) struct Args {
     pub(crate) disallowed: Vec<Rule>,
     pub(crate) mode: String,
     pub(crate) model: String,
+    /// What this process may cost, in dollars.
+    pub(crate) budget: Option<f64>,
 }
 
 /// A command line that is refused.
@@ -65,6 +67,10 @@ pub(crate) enum ArgError {
         "Error: --session-id can only be used with --continue or --resume if --fork-session is also specified."
     )]
     Both,
+    #[error(
+        "error: option '--max-budget-usd <amount>' argument '{0}' is invalid. --max-budget-usd must be a number greater than 0"
+    )]
+    Budget(String),
     #[error("claude-sim: only {0} is simulated")]
     NotSimulated(&'static str),
 }
@@ -180,6 +186,10 @@ fn build(flags: &[(String, Vec<String>)]) -> Result<Args, ArgError> {
         }
         (None, None) => SessionArg::New(None),
     };
+    let budget = value(&["--max-budget-usd"]).map(|text| {
+        let amount = text.parse().ok().filter(|amount: &f64| amount.is_finite() && 0.0 < *amount);
+        amount.ok_or_else(|| ArgError::Budget(text.to_owned()))
+    });
     let bypass = has("--dangerously-skip-permissions").then_some("bypassPermissions");
     Ok(Args {
         session,
@@ -190,6 +200,7 @@ fn build(flags: &[(String, Vec<String>)]) -> Result<Args, ArgError> {
         disallowed: rules(&["--disallowedTools", "--disallowed-tools"]),
         mode: bypass.or(value(&["--permission-mode"])).unwrap_or("default").to_owned(),
         model: value(&["--model"]).unwrap_or("claude-opus-5-5").to_owned(),
+        budget: budget.transpose()?,
     })
 }
 
@@ -239,6 +250,12 @@ mod tests {
         );
         let invalid = run("--session-id not-a-uuid").unwrap_err().to_string();
         assert_eq!(invalid, "Error: Invalid session ID. Must be a valid UUID.");
+        let nothing = run("--max-budget-usd=0").unwrap_err().to_string();
+        assert_eq!(
+            nothing,
+            "error: option '--max-budget-usd <amount>' argument '0' is invalid. --max-budget-usd must be a number greater than 0"
+        );
+        assert_eq!(run("--max-budget-usd=0.5").unwrap().budget, Some(0.5));
         assert_eq!(run("--model").unwrap_err(), ArgError::Missing("--model".into()));
     }
 

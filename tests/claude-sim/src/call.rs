@@ -57,6 +57,12 @@ impl Claude {
                 let ran = Ran::error(format!("<tool_use_error>Error: {why}</tool_use_error>"));
                 return Ok(Judged { ran, meta: None });
             }
+            Decision::Deny(why) => {
+                turn.deny(id, name, &input);
+                let decision = json!({"decision": "reject", "source": "config"});
+                let meta = json!({"non_execution_kind": "permission-rule", "permission_decision": decision});
+                return Ok(Judged { ran: Ran::error(why), meta: Some(meta) });
+            }
             Decision::Allow => "config",
             Decision::Ask(question) => match self.ask(turn, id, name, &input, &question)? {
                 Answer::Allow(updated) => {

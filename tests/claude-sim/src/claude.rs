@@ -101,6 +101,8 @@ pub(crate) struct Claude {
     pub(crate) tools: usize,
     /// What this session has cost.
     pub(crate) cost: f64,
+    /// What it had cost when this process began.
+    pub(crate) cost_before: f64,
     /// How many results this process has printed.
     pub(crate) results: u64,
     /// True if the last of them was an error.
@@ -162,6 +164,7 @@ pub(crate) fn run(args: Args, words: &[String], started_ns: i128) -> Result<u8, 
         earlier: history.earlier,
         tools: history.tools,
         cost: history.cost,
+        cost_before: history.cost,
         results: 0,
         failed: false,
         settled: history.settled,

@@ -189,6 +189,13 @@ pub(crate) enum Ending {
     Answered(String),
     /// With an error of the API: the text, and its status if it came from there.
     ApiError(String, Option<u16>),
+    /// With more than it may cost, in dollars.
+    OverBudget {
+        /// What it may cost.
+        budget: f64,
+        /// True if a tool was to be run next.
+        in_tool: bool,
+    },
     /// Interrupted while the API was at work, or a tool.
     Interrupted {
         /// True if a tool was at work or asked for.
@@ -228,6 +235,11 @@ pub(crate) fn result(turn: &Summary) -> Value {
         Ending::ApiError(text, status) => json!({
             "subtype": "success", "is_error": true, "result": text, "num_turns": turn.rounds, "api_error_status": status,
             "stop_reason": "stop_sequence", "terminal_reason": "api_error",
+        }),
+        Ending::OverBudget { budget, in_tool } => json!({
+            "subtype": "error_max_budget_usd", "is_error": true, "errors": [format!("Reached maximum budget (${budget})")],
+            "num_turns": turn.rounds, "stop_reason": if *in_tool { "tool_use" } else { "end_turn" },
+            "terminal_reason": "budget_exhausted",
         }),
         Ending::Interrupted { in_tool } => {
             let (stop, reason) = if *in_tool {

@@ -43,6 +43,8 @@ pub(crate) enum Decision {
     Allow,
     /// The host is asked; what the request says besides the tool.
     Ask(Value),
+    /// A rule denies it, whatever else allows it; what claude is told.
+    Deny(String),
     /// There is no such tool; what claude is told.
     NoTool(String),
 }
@@ -111,6 +113,12 @@ impl Rules<'_> {
         if !TOOLS.contains(&tool) {
             return Decision::NoTool(format!("No such tool available: {tool}"));
         }
+        if self.denies(tool, input) {
+            let command = input["command"].as_str().unwrap_or_default();
+            return Decision::Deny(format!(
+                "Permission to use {tool} with command {command} has been denied."
+            ));
+        }
         if matches!(tool, "AskUserQuestion" | "ExitPlanMode") {
             return Decision::Ask(json!({"requires_user_interaction": true}));
         }
@@ -124,6 +132,19 @@ impl Rules<'_> {
             _ => !rules.is_empty(),
         };
         if allowed { Decision::Allow } else { Decision::Ask(self.question(tool, input)) }
+    }
+
+    /// Whether a part of a command is on the list of what is denied; that comes before every mode and
+    /// every other list. Patterns for paths are not simulated.
+    fn denies(&self, tool: &str, input: &Value) -> bool {
+        let rules = self.disallowed.iter().filter(|rule| rule.tool == tool);
+        let command = input["command"].as_str().unwrap_or_default();
+        let mut parts = command.split(['\n', ';', '|', '&']).map(str::trim);
+        parts.any(|part| {
+            // The real one looks behind such a word, too.
+            let part = part.strip_prefix("env ").unwrap_or(part);
+            rules.clone().any(|rule| rule.covers(part))
+        })
     }
 
     fn is_inside(&self, input: &Value) -> bool {
@@ -256,6 +277,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_denied_is_denied_whatever_is_allowed() {
+        let denied = |disallowed: &str, mode, command: &str| {
+            let (allowed, disallowed) = (Rule::list("Bash"), Rule::list(disallowed));
+            let cwd = Path::new("/project");
+            let rules = Rules { allowed: &allowed, disallowed: &disallowed, mode, cwd };
+            matches!(rules.decide("Bash", &json!({"command": command})), Decision::Deny(_))
+        };
+        for command in ["touch x", "git --version && touch x", "env touch x", "ls; touch x"] {
+            assert!(denied("Bash(touch:*)", "default", command), "{command}");
+            assert!(denied("Bash(touch:*)", "bypassPermissions", command), "{command}");
+        }
+        assert!(!denied("Bash(touch:*)", "default", "ls touch"));
+        assert!(!denied("WebFetch(domain:example.org)", "default", "touch x"));
+    }
+
+    #[test]
     fn a_question_is_asked_whatever_is_allowed() {
         let asked = decide("AskUserQuestion", "bypassPermissions", "AskUserQuestion", &json!({}));
         assert!(matches!(asked, Decision::Ask(_)));
@@ -265,7 +302,9 @@ mod tests {
     fn a_tool_that_is_not_there_is_told_so() {
         let no_tool = |tool: &str| match decide(DEFAULT, "default", tool, &json!({})) {
             Decision::NoTool(why) => why,
-            other @ (Decision::Allow | Decision::Ask(_)) => panic!("{tool}: {other:?}"),
+            other @ (Decision::Allow | Decision::Ask(_) | Decision::Deny(_)) => {
+                panic!("{tool}: {other:?}")
+            }
         };
         assert_eq!(no_tool("Nope"), "No such tool available: Nope");
         assert!(no_tool("TodoWrite").contains("TodoWrite is disabled for this session"));

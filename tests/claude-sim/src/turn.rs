@@ -141,6 +141,9 @@ impl Claude {
                         &json!({"type": "tool_use", "id": id, "name": name, "input": input}),
                     )?;
                     self.stream_end(turn, "tool_use")?;
+                    if let Some(budget) = self.over_budget(turn) {
+                        return Ok(Round::End(Ending::OverBudget { budget, in_tool: true }));
+                    }
                     let ran = self.tool(turn, &id, &name, &input)?;
                     self.tool_result(turn, &id, ran)?;
                     self.take_steers(turn)?;
@@ -160,7 +163,16 @@ impl Claude {
             }
         }
         self.stream_end(turn, "end_turn")?;
+        if let Some(budget) = self.over_budget(turn) {
+            return Ok(Round::End(Ending::OverBudget { budget, in_tool: false }));
+        }
         Ok(Round::End(Ending::Answered(turn.last_text.clone())))
+    }
+
+    /// What this process may cost, if it has cost as much: what the session cost before does not count.
+    fn over_budget(&self, turn: &Turn) -> Option<f64> {
+        let own = self.cost - self.cost_before + events::cost(turn.total);
+        self.args.budget.filter(|budget| *budget <= own)
     }
 
     /// Tells one block of an answer; before the first one the prompt comes back.
