@@ -4,6 +4,7 @@
 //! Secrets come from the environment or from files of their own, and are never printed.
 
 mod files;
+mod limits;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -21,6 +22,7 @@ use schemas::permissions::{ADMIN, GATEWAY};
 use schemas::streams::KEEP;
 use serde::Deserialize;
 
+use self::limits::{BudgetFile, LimitsFile, RateFile, Shared, ToolsFile};
 use crate::attached::MIB;
 use crate::placement::{Sharing, Terms};
 use crate::routes::{Allow, Asking, Project, Routes};
@@ -139,6 +141,9 @@ struct File {
     answers: AnswersFile,
     #[serde(default)]
     status: StatusFile,
+    /// What all projects together may cost.
+    #[serde(default)]
+    budget: BudgetFile,
     #[serde(default)]
     projects: BTreeMap<String, ProjectFile>,
 }
@@ -193,6 +198,20 @@ struct ProjectFile {
     /// What people may attach.
     #[serde(default)]
     files: files::FilesFile,
+    /// What claude may use.
+    #[serde(default)]
+    tools: ToolsFile,
+    /// Who may say `!unsafe`: taken as it comes, as `allow` is.
+    #[serde(rename = "unsafe")]
+    unsafe_for: Option<serde_json::Value>,
+    /// For how long.
+    unsafe_max_s: Option<u64>,
+    /// How often people may ask.
+    #[serde(default)]
+    rate: RateFile,
+    /// What it may cost.
+    #[serde(default)]
+    budget: BudgetFile,
 }
 
 const HTTP_LISTEN: &str = "127.0.0.1:7070";
@@ -355,7 +374,11 @@ impl File {
         let discord = self.discord.check(path, env, problems);
         let posting = self.posting.check(problems);
         let answers = self.answers.check(problems);
-        let routes = routes(self.projects, problems);
+        let shared = Shared {
+            budget: self.budget.check("budget", problems),
+            unsafe_confirm: limits::confirm_within(env, problems),
+        };
+        let routes = routes(self.projects, shared, problems);
         Some(Config {
             discord: discord?,
             nats: nats?,
@@ -442,7 +465,11 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| format!("{text:?} is the name of no host"))
 }
 
-fn routes(projects: BTreeMap<String, ProjectFile>, problems: &mut Problems) -> Routes {
+fn routes(
+    projects: BTreeMap<String, ProjectFile>,
+    shared: Shared,
+    problems: &mut Problems,
+) -> Routes {
     problems.check(!projects.is_empty(), "projects", || {
         "there is none: add [projects.NAME] with its channels".into()
     });
@@ -465,7 +492,15 @@ fn routes(projects: BTreeMap<String, ProjectFile>, problems: &mut Problems) -> R
             channels.push(channel);
         }
         let allow = problems.take(&at("allow"), allow(project.allow.as_ref()));
-        let sharing = project.sharing();
+        let limits = LimitsFile {
+            tools: project.tools,
+            unsafe_for: project.unsafe_for,
+            unsafe_max_s: project.unsafe_max_s,
+            rate: project.rate,
+            budget: project.budget,
+        };
+        let limits = limits.check(&at, shared, problems);
+        let sharing = if project.shared { Sharing::Shared } else { Sharing::Exclusive };
         let requires = problems.take(&at("requires"), labels(project.requires));
         let is_on = project.ask.unwrap_or(true);
         let asking = problems.take(&at("decide"), asking(project.decide, is_on));
@@ -474,7 +509,7 @@ fn routes(projects: BTreeMap<String, ProjectFile>, problems: &mut Problems) -> R
             (parsed, allow, requires, asking, files)
         {
             let terms = Terms { sharing, requires };
-            all.push(Project { name, channels, allow, terms, asking, files });
+            all.push(Project { name, channels, allow, terms, asking, files, limits });
         }
     }
     Routes::new(all)
@@ -548,7 +583,7 @@ mod tests {
     use super::*;
     use crate::routes::MayDecide;
 
-    fn load(text: &str) -> Result<Config, ConfigError> {
+    pub(super) fn load(text: &str) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         fs::write(&path, text).unwrap();

@@ -44,6 +44,11 @@ pub(crate) const POINTS: &[&str] = &[
     "gate.opened",
     // Rule 6: the first runner becomes the owner.
     "owner.stored",
+    // Rule 14: what a run may do is decided once.
+    "unsafe.wished",
+    "unsafe.confirmed",
+    "unsafe.ended",
+    "publish.allowed",
     // Rule 3: what is released is published.
     "publish.placed",
     // Rule 6: a run is taken away from where it was put, or moved by command; a project is given.

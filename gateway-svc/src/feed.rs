@@ -82,6 +82,7 @@ impl Folder {
         };
         let rows = |place: &render::Place| {
             let notice = record.notice.iter().map(|notice| render::notice(place, notice));
+            let narrowed = record.narrowed.iter().map(|it| render::narrowed(place, it));
             let remarks = record.remarks.iter().take(REMARKS_MAX);
             let remarks = remarks.map(|it| render::remark(place, it));
             let more = match record.outcome() {
@@ -92,7 +93,7 @@ impl Folder {
                     .into_iter()
                     .collect(),
             };
-            notice.chain(remarks).chain(more).collect()
+            notice.chain(narrowed).chain(remarks).chain(more).collect()
         };
         match self.store.fold(key, record, rows, now_ms).await? {
             Folded::Moved => {

@@ -33,7 +33,7 @@ use crate::orders::{Orders, Said};
 use crate::render;
 use crate::routes::{Project, Routes};
 use crate::signals::Signals;
-use crate::store::{NewRun, Store};
+use crate::store::{Accepted, NewRun, Store};
 
 pub(crate) use catch_up::gates_until_ms;
 
@@ -171,7 +171,7 @@ impl Hearing {
         let verdict = match judge(heard, project, &roles) {
             Verdict::Run if is_late => return self.miss(heard, spot, project).await,
             Verdict::Command(_) if is_late => Verdict::Refused(LATE_ORDER.into()),
-            Verdict::Run => return self.accept(new_run(heard, spot, project), heard).await,
+            Verdict::Run => return self.accept(heard, spot, project).await,
             Verdict::Command(command) => {
                 let Spot { channel, thread } = spot;
                 let said = Said { heard, roles: &roles, thread, channel, project };
@@ -204,15 +204,38 @@ impl Hearing {
         Ok(())
     }
 
-    async fn accept(&self, new: NewRun, heard: &Heard) -> anyhow::Result<()> {
+    async fn accept(&self, heard: &Heard, spot: Spot, project: &Project) -> anyhow::Result<()> {
+        let new = new_run(heard, spot, project);
+        if let Some(line) = self.used_up(&new, project).await? {
+            return self.decline(heard, spot, project, Some(&line)).await;
+        }
         let rows = render::accepted(heard, &new);
+        let rate = project.limits.rate;
         crash::point("accept.heard");
-        if self.store.accept(&new, &rows, now_ms()).await? {
-            crash::point("accept.stored");
-            tracing::info!(run = %new.run, project = %new.project, "accepted");
-            self.signals.stored();
+        match self.store.accept_within(&new, &rows, rate, now_ms()).await? {
+            Accepted::Now => {
+                crash::point("accept.stored");
+                tracing::info!(run = %new.run, project = %new.project, "accepted");
+                self.signals.stored();
+            }
+            Accepted::Before => {}
+            Accepted::TooMany(over) => {
+                let line = rate.line(over, &project.name);
+                return self.decline(heard, spot, project, Some(&line)).await;
+            }
         }
         Ok(())
+    }
+
+    /// Why a question may spend nothing. It is looked at again before its run begins.
+    async fn used_up(&self, new: &NewRun, project: &Project) -> anyhow::Result<Option<String>> {
+        if !project.limits.has_budget() {
+            return Ok(None);
+        }
+        let now_ms = now_ms();
+        let spent = self.store.spent_today(&new.project, new.author.id, now_ms).await?;
+        let line = project.limits.used_up(spent, &new.project, now_ms);
+        Ok(line.map(|line| format!("{line} Nothing was started.")))
     }
 
     /// Where a message was written, if that is ours.
@@ -269,7 +292,7 @@ impl Hearing {
             // A webhook is no member, and whatever its roles were, it starts nothing.
             None if heard.by != Writer::Person => Ok(Vec::new()),
             // A message that was read over REST does not bring its author's roles.
-            None if project.allow.asks_for_roles() => self
+            None if project.asks_for_roles() => self
                 .discord
                 .roles(heard.channel, heard.author.id)
                 .await

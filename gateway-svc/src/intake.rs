@@ -139,8 +139,8 @@ mod tests {
         let terms = Terms { sharing: Sharing::Exclusive, requires: Vec::new() };
         let name = "app".parse().unwrap();
         let asking = crate::routes::Asking::default();
-        let files = crate::attached::Terms::default();
-        let project = Project { name, channels: Vec::new(), allow, terms, asking, files };
+        let (files, limits) = (crate::attached::Terms::default(), crate::limits::Limits::default());
+        let project = Project { name, channels: Vec::new(), allow, terms, asking, files, limits };
         judge(heard, &project, &[])
     }
 

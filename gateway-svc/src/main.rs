@@ -20,6 +20,7 @@ mod feed;
 mod forks;
 mod hearing;
 mod intake;
+mod limits;
 mod missed;
 mod names;
 mod nonce;
@@ -43,6 +44,7 @@ mod status;
 mod steer;
 mod store;
 mod typing;
+mod unsafe_mode;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

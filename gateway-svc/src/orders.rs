@@ -7,6 +7,7 @@
 mod asks;
 mod commands;
 mod missed;
+mod unsafe_mode;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::routes::{Project, Routes};
 use crate::signals::Signals;
 use crate::steer;
 use crate::store::{About, By, Known, Ordered, Store};
+use crate::unsafe_mode::to_confirm;
 
 pub(crate) use commands::Said;
 
@@ -72,6 +74,9 @@ impl Orders {
         }
         if let Some(run) = steer::to_send(&pressed.custom_id) {
             return Ok(self.sent_now(pressed, &run).await?.into());
+        }
+        if let Some(asked) = to_confirm(&pressed.custom_id) {
+            return Ok(self.confirmed(pressed, asked).await?.into());
         }
         let Some(press) = Press::parse(&pressed.custom_id) else {
             return Ok("This button is from another time; nothing was done.".into());
@@ -150,6 +155,16 @@ impl Orders {
         let known = self.store.known(&run).await?;
         let Some(known) = known.filter(|known| known.author == reacted.by) else { return Ok(()) };
         let Some(project) = self.routes.project_of(known.channel) else { return Ok(()) };
+        // Whoever asked may have lost their roles since.
+        let roles = if project.allow.asks_for_roles() {
+            self.discord.roles(reacted.channel, reacted.by).await.context("asking for roles")?
+        } else {
+            Vec::new()
+        };
+        if !project.allow.permits(reacted.by, &roles) {
+            tracing::info!(by = %reacted.by, "may not use the project any more");
+            return Ok(());
+        }
         let ordered = Ordered {
             order: Order::Stop,
             about: About::Run(run, known.generation),

@@ -13,18 +13,21 @@ use std::time::Duration;
 
 use platform::clock::now_ms;
 use schemas::control::Controls;
-use schemas::request::Request;
+use schemas::request::{Request, Task};
+use schemas::rights::Rights;
 use schemas::streams::{Place, WorkSubject};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::crash;
 use crate::feed::Folder;
+use crate::limits::Limits;
 use crate::placement::{self, Asked, Decision, SAID_AFTER, Sight, Taken};
 use crate::render;
 use crate::routes::Routes;
 use crate::signals::Signals;
-use crate::store::{Moved, Released, Stopping, Store};
+use crate::store::{Moved, Released, Stopping, Store, Why};
+use crate::unsafe_mode;
 
 /// How long a lost signal or a lost message can go unnoticed.
 const EVERY: Duration = Duration::from_secs(15);
@@ -67,7 +70,8 @@ async fn reconcile(routes: &Routes, folder: &Folder, given_up: Duration) -> anyh
             home: released.home.as_ref(),
             given_up,
         };
-        if let Err(error) = one(folder, &released, asked, &sights).await {
+        let limits = known.map(|project| &project.limits);
+        if let Err(error) = one(folder, &released, (asked, limits), &sights).await {
             // One run that cannot be published must not keep the others.
             tracing::warn!(%run, error = format!("{error:#}"), "a run waits to be published");
         }
@@ -89,7 +93,8 @@ async fn stop(store: &Store, bus: &Bus, stopping: &Stopping) -> anyhow::Result<(
         if stopping.ended < fact.generation {
             // Another holds it now. Whoever held it before may not have heard: it reads its controls.
             let (v, run, generation) = (Controls::VERSION, key.run.clone(), stopping.now);
-            let quiet = Controls { v, run, generation, items: Vec::new(), steers: Vec::new() };
+            let (items, steers) = (Vec::new(), Vec::new());
+            let quiet = Controls { v, run, generation, items, steers, safe: false };
             let controls = store.controls(key, stopping.now).await?.unwrap_or(quiet);
             bus.control(key, &controls).await?;
         }
@@ -108,7 +113,7 @@ async fn stop(store: &Store, bus: &Bus, stopping: &Stopping) -> anyhow::Result<(
 async fn one(
     folder: &Folder,
     released: &Released,
-    asked: Asked<'_>,
+    (asked, limits): (Asked<'_>, Option<&Limits>),
     sights: &[Sight],
 ) -> anyhow::Result<()> {
     let Folder { store, bus, .. } = folder;
@@ -124,6 +129,8 @@ async fn one(
     if leaves(folder, released, asked, sights).await? {
         return Ok(());
     }
+    let Some(rights) = rights(folder, released, limits).await? else { return Ok(()) };
+    let request = &Request { rights, ..request.clone() };
     let Some(place) = place(store, released, asked, sights).await? else { return Ok(()) };
     let subject = WorkSubject {
         project: request.project.clone(),
@@ -139,6 +146,34 @@ async fn one(
         crash::point("publish.controlled");
     }
     Ok(())
+}
+
+/// What a run may do, as it was decided or is now; `None`: it may not begin.
+async fn rights(
+    folder: &Folder,
+    released: &Released,
+    limits: Option<&Limits>,
+) -> anyhow::Result<Option<Rights>> {
+    if let Some(rights) = &released.rights {
+        return Ok(Some(rights.clone()));
+    }
+    // What only looks costs nothing and asks for nothing.
+    let limits = limits.filter(|limits| released.request.task == Task::Ask && !limits.are_usual());
+    let Some(limits) = limits else { return Ok(Some(Rights::default())) };
+    let rows = |place: &render::Place, why: Why<'_>| match why {
+        Why::Unsafe(word) => vec![unsafe_mode::said(place, word)],
+        Why::UsedUp(line) => render::used_up(place, line),
+    };
+    let request = &released.request;
+    let given = folder.store.give_rights(request, limits, rows, now_ms()).await?;
+    crash::point("publish.allowed");
+    if given.is_none() {
+        tracing::info!(run = %request.run, "may spend nothing, and is ended");
+        folder.signals.stored();
+    } else if given.as_ref().is_some_and(|rights| rights.unasked.is_some()) {
+        folder.signals.due.notify_one();
+    }
+    Ok(given)
 }
 
 /// Says in the thread, once, that nobody is there who could take a run.

@@ -206,6 +206,22 @@ pub(crate) fn notice(place: &Place, notice: &str) -> Row {
     Row::of_thread(place.thread, "place", post)
 }
 
+/// What is owed when a runner does not permit all that a run was to be allowed: a line, once a thread for
+/// each such sentence.
+pub(crate) fn narrowed(place: &Place, sentence: &str) -> Row {
+    let line: String = plain(sentence).chars().take(NOTICE_CHARS_MAX).collect();
+    let name = crate::nonce::nonce(&line);
+    let channel = place.thread.into();
+    let content = format!("-# ⚠️ {line}");
+    let post = Action::Post { channel, reply_to: None, content, buttons: Vec::new() };
+    Row::of_thread(place.thread, &format!("narrowed/{name}"), post)
+}
+
+/// What is owed to a run that may spend nothing: the line, with what may be decided, then the mark.
+pub(crate) fn used_up(place: &Place, line: &str) -> Vec<Row> {
+    finished(place, Mark::Failed, "failed", lines(place, &format!("⚠️ {line}")))
+}
+
 /// What is owed when something of a conversation did not come along: a line.
 pub(crate) fn remark(place: &Place, remark: &Remark) -> Row {
     let text: String = plain(&remark.text).chars().take(NOTICE_CHARS_MAX).collect();

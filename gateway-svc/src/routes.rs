@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
 
 use crate::attached;
+use crate::limits::Limits;
 use crate::placement::Terms;
 
 /// The mapped channels.
@@ -31,6 +32,8 @@ pub(crate) struct Project {
     pub(crate) asking: Asking,
     /// What people may attach.
     pub(crate) files: attached::Terms,
+    /// What is limited in it.
+    pub(crate) limits: Limits,
 }
 
 /// What claude may ask of people.
@@ -62,6 +65,12 @@ pub(crate) enum MayDecide {
 }
 
 impl Project {
+    /// Whether what somebody may do here can depend on their roles.
+    pub(crate) fn asks_for_roles(&self) -> bool {
+        let unsafe_for = self.limits.unsafe_for.as_ref();
+        self.allow.asks_for_roles() || unsafe_for.is_some_and(Allow::asks_for_roles)
+    }
+
     /// Whether a person with these roles may decide what claude asks in a run that `asker` asked for.
     pub(crate) fn may_decide(&self, user: UserId, held: &[RoleId], asker: UserId) -> MayDecide {
         let asking = &self.asking;

@@ -363,7 +363,7 @@ impl Work {
         let session = Box::pin(self.conversation(&cwd)).await?;
         Box::pin(self.bring_files()).await?;
         self.renew_surely().await?;
-        let spec = self.host.spec(&project, &self.held.request, session, cwd, &self.folder());
+        let spec = self.host.spec(&self.held.request, session, cwd, &self.folder());
         self.say_where(&spec);
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
         let owner = self.held.record.owner.to_string();
@@ -465,9 +465,12 @@ impl Work {
     async fn next(&mut self, spool: &Spool, cut: Cut) -> Result<Next> {
         let death = match Follow::new(self, spool).await?.run().await? {
             Followed::Result(result) => return Ok(Next::Over(verdict::of_result(&result))),
-            Followed::Stopped(by) => return Ok(Next::Over(verdict::stopped(by))),
-            Followed::TooLong => {
-                return Ok(Next::Over(verdict::too_long(self.host.config.run_max)));
+            Followed::Stopped(by, usage) => {
+                return Ok(Next::Over(verdict::with_usage(verdict::stopped(by), usage)));
+            }
+            Followed::TooLong(usage) => {
+                let state = verdict::too_long(self.host.config.run_max);
+                return Ok(Next::Over(verdict::with_usage(state, usage)));
             }
             Followed::Death(death) => death,
         };

@@ -209,6 +209,11 @@ impl Ask {
     pub(crate) fn object(&self) -> String {
         parse::object(&self.input)
     }
+
+    /// What the tool would be used on, however long that is.
+    pub(crate) fn whole_object(&self) -> String {
+        parse::whole_object(&self.input)
+    }
 }
 
 /// An answer to a request.

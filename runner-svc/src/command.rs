@@ -47,6 +47,9 @@ const BEHIND_OUTBOX: &str =
 /// The variable that names the outbox, for what claude starts.
 const OUTBOX: &str = "HOLDFAST_OUTBOX";
 
+/// How many millionths a dollar has.
+const MICRO: u64 = 1_000_000;
+
 /// What claude gets of the runner's environment: these names,
 const PASSED: [&str; 9] =
     ["HOME", "USER", "PATH", "LANG", "TERM", "TMPDIR", "SHELL", "SSH_AUTH_SOCK", "IS_SANDBOX"];
@@ -92,6 +95,10 @@ pub(crate) struct Settings {
     pub(crate) model: Option<String>,
     /// What claude may use without asking.
     pub(crate) allow: Vec<String>,
+    /// What it may not use; for claude that comes before all else.
+    pub(crate) deny: Vec<String>,
+    /// What it may cost, in millionths of a US dollar: claude counts from its start, and ends itself.
+    pub(crate) budget_micro: Option<u64>,
     /// Variables of the project's own (`claude.env`). They win over those of the runner.
     pub(crate) env: BTreeMap<String, String>,
     /// Where claude works.
@@ -124,6 +131,15 @@ fn argv(settings: &Settings, session: Session) -> Vec<OsString> {
     });
     if !settings.allow.is_empty() {
         argv.push(format!("--allowedTools={}", settings.allow.join(",")).into());
+    }
+    if !settings.deny.is_empty() {
+        argv.push(format!("--disallowedTools={}", settings.deny.join(",")).into());
+    }
+    if let Some(micro) = settings.budget_micro {
+        // claude refuses nothing at all.
+        let micro = micro.max(1);
+        let dollars = format!("{}.{:06}", micro / MICRO, micro % MICRO);
+        argv.push(format!("--max-budget-usd={dollars}").into());
     }
     if let Some(model) = &settings.model {
         argv.push(format!("--model={model}").into());
@@ -197,6 +213,8 @@ mod tests {
             program: "claude".into(),
             model: None,
             allow: default_allow(),
+            deny: Vec::new(),
+            budget_micro: None,
             env: BTreeMap::new(),
             cwd: "/home/ada/project".into(),
             files: "/state/files/app/7".into(),
@@ -238,6 +256,15 @@ mod tests {
             argv[9..],
             ["--resume=00000000-0000-0000-0000-000000000007", "--model=opus"].map(OsString::from)
         );
+    }
+
+    #[test]
+    fn what_is_denied_and_what_it_may_cost_are_told_to_claude() {
+        let deny = vec!["WebFetch".to_owned(), "Bash(git push:*)".to_owned()];
+        let settings = Settings { deny, budget_micro: Some(1_250_000), ..settings() };
+        let argv = argv(&settings, Session::New(Uuid::nil()));
+        let more = ["--disallowedTools=WebFetch,Bash(git push:*)", "--max-budget-usd=1.250000"];
+        assert!(argv.ends_with(&more.map(OsString::from)), "{argv:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use platform::nats::{NatsFile, Settings};
 use platform::times::Times;
 use schemas::ids::{ProjectName, RunnerId};
 use schemas::permissions::runner_user;
+use schemas::rights::{RULES_MAX, Rule};
 use schemas::streams::{self, ConsumerSpec};
 use serde::Deserialize;
 
@@ -67,6 +68,12 @@ pub(crate) struct Project {
     pub(crate) directory: PathBuf,
     /// The tools that claude may use, in claude's own words.
     pub(crate) allow: Vec<String>,
+    /// What claude may not use, whoever allows it.
+    pub(crate) deny: Vec<String>,
+    /// What the gateway may add to what claude may use.
+    pub(crate) may_allow: Vec<String>,
+    /// Whether the gateway may have it that nobody is asked for leave.
+    pub(crate) may_be_unsafe: bool,
     /// Whether people may be asked for leave to do what is outside of that; else it is denied.
     pub(crate) ask: bool,
     /// Whether its threads have worktrees, and how they are fitted out.
@@ -115,6 +122,12 @@ struct ClaudeFile {
 struct ProjectFile {
     directory: PathBuf,
     allow: Option<Vec<String>>,
+    #[serde(default)]
+    deny: Vec<String>,
+    #[serde(default)]
+    may_allow: Vec<String>,
+    #[serde(default, rename = "unsafe")]
+    may_be_unsafe: bool,
     ask: Option<bool>,
     worktree: Option<bool>,
     #[serde(default)]
@@ -278,6 +291,8 @@ fn projects(
         problems.check(allow.iter().find(odd).is_none(), &at("allow"), || {
             "holds an empty name, or a line break".into()
         });
+        check_rules(&file.deny, &at("deny"), problems);
+        check_rules(&file.may_allow, &at("may_allow"), problems);
         let copied = file.copy.iter().map(|path| path.parse::<CopyPath>());
         let copied = copied.filter_map(|path| problems.take(&at("copy"), path)).collect();
         let empty = |text: &String| text.trim().is_empty() || text.contains('\0');
@@ -292,12 +307,24 @@ fn projects(
         );
         let place = Options { worktree, copy: copied, setup: file.setup };
         if let Some(name) = problems.take(&format!("projects.{name}"), name.parse()) {
-            let ProjectFile { directory, shared, .. } = file;
+            let ProjectFile { directory, shared, deny, may_allow, may_be_unsafe, .. } = file;
             let ask = file.ask.unwrap_or(true);
-            projects.insert(name, Project { directory, allow, ask, place, shared });
+            let project =
+                Project { directory, allow, deny, may_allow, may_be_unsafe, ask, place, shared };
+            projects.insert(name, project);
         }
     }
     projects
+}
+
+/// A list that has to mean what it says: one that claude would read otherwise denies nothing.
+fn check_rules(rules: &[String], key: &str, problems: &mut Problems) {
+    if let Some(odd) = rules.iter().find(|rule| Rule::parse(rule).is_none()) {
+        problems.add(key, format!("{odd:?} is no rule: a tool, or Tool(what), one an entry"));
+    }
+    problems.check(rules.len() <= RULES_MAX, key, || {
+        format!("must be at most {RULES_MAX}, are {}", rules.len())
+    });
 }
 
 /// A host's name as a runner's: what does not fit becomes a hyphen.
@@ -355,6 +382,25 @@ mod tests {
             "labels: ",
         ] {
             assert!(error.contains(key), "{key:?} is not in\n{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_means_nothing_is_told() {
+        let load = |more: &str| load(&format!("[projects.app]\ndirectory = \"/src\"\n{more}"));
+        let project = "deny = [\"WebFetch\"]\nmay_allow = [\"Bash(npm:*)\"]\nunsafe = true";
+        let config = load(project).unwrap();
+        let project = &config.projects[&"app".parse().unwrap()];
+        assert_eq!((&*project.deny[0], &*project.may_allow[0]), ("WebFetch", "Bash(npm:*)"));
+        assert!(project.may_be_unsafe);
+        let error = load("deny = [\"Read,Write\"]\nmay_allow = [\"Bash(\"]").unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("projects.app.deny: \"Read,Write\" is no rule"), "{error}");
+        assert!(error.contains("projects.app.may_allow: \"Bash(\" is no rule"), "{error}");
+        for wrong in ["deny = \"Bash\"", "may_allow = [1]", "unsafe = \"yes\"", "denied = []"] {
+            let error = load(wrong).unwrap_err();
+            let ConfigError::Malformed { source, .. } = error else { panic!("{error}") };
+            assert!(source.to_string().contains("line 3"), "{source}");
         }
     }
 

@@ -120,6 +120,8 @@ fn claude_env(config: &Config, env: &BTreeMap<OsString, OsString>) -> BTreeMap<O
         program: config.claude.program.clone().into(),
         model: None,
         allow: Vec::new(),
+        deny: Vec::new(),
+        budget_micro: None,
         env: config.claude.env.clone(),
         cwd: "/".into(),
         files: "/".into(),

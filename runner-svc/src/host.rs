@@ -22,11 +22,12 @@ use crate::candidates::{Candidates, Sight};
 use crate::claims::Toll;
 use crate::command::transcript;
 use crate::command::{Session, Settings, passed, spec};
-use crate::config::{Config, Project};
+use crate::config::Config;
 use crate::directories::Directories;
 use crate::files::{Files, Folder};
 use crate::intent::Intents;
 use crate::live::Live;
+use crate::policy::{self, Given};
 use crate::sessions::Sessions;
 use crate::spool::{Spec, Subscription, Watcher};
 use crate::tmux::Tmux;
@@ -93,6 +94,7 @@ impl Host {
             quiet_since_ms: None,
             since_ms: None,
             notice: None,
+            narrowed: self.given(request).narrowed,
             asks: Vec::new(),
             asked: 0,
             applied: Vec::new(),
@@ -113,20 +115,28 @@ impl Host {
         transcript::projects_dir(&env)
     }
 
-    /// What claude is started with.
+    /// What a run is allowed here. A project that is not served here gets nothing.
+    pub(crate) fn given(&self, request: &Request) -> Given {
+        let project = self.config.projects.get(&request.project);
+        project.map(|project| policy::narrow(project, &request.rights)).unwrap_or_default()
+    }
+
+    /// What claude is started with for a run.
     pub(crate) fn spec(
         &self,
-        project: &Project,
         request: &Request,
         session: Session,
         cwd: PathBuf,
         folder: &Folder,
     ) -> Spec {
         let chosen = request.model.as_ref().map(ToString::to_string);
+        let given = self.given(request);
         let settings = Settings {
             program: self.config.claude.program.clone().into(),
             model: chosen.or_else(|| self.config.claude.model.clone()),
-            allow: project.allow.clone(),
+            allow: given.allow,
+            deny: given.deny,
+            budget_micro: request.rights.budget.as_ref().map(|budget| budget.micro_usd),
             env: self.config.claude.env.clone(),
             cwd,
             files: folder.dir().to_owned(),

@@ -26,6 +26,7 @@ mod identity;
 mod intent;
 mod keeper;
 mod live;
+mod policy;
 mod redact;
 mod sessions;
 mod spool;

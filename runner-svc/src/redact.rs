@@ -227,6 +227,7 @@ impl Redactor {
             quiet_since_ms,
             since_ms,
             notice,
+            narrowed,
             remarks,
             asks,
             asked,
@@ -255,6 +256,7 @@ impl Redactor {
             quiet_since_ms: *quiet_since_ms,
             since_ms: *since_ms,
             notice: notice.as_deref().map(|notice| self.own(notice)),
+            narrowed: narrowed.as_deref().map(|it| self.own(it)),
             remarks: remarks.iter().map(remark).collect(),
             // They were made without, from what `ask` left of them.
             asks: asks.clone(),

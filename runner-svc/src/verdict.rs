@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use schemas::ids::RunnerId;
 use schemas::record::{DENIALS_MAX, Denial, Outcome, State, Text, Usage};
+use schemas::rights::Budget;
 use schemas::streams::BOUNDS;
 
 use crate::claims::{Cut, Toll};
@@ -15,6 +16,8 @@ use crate::spool::Ending;
 
 /// The most characters of an error that a person is shown.
 const WHY_MAX: usize = 1500;
+/// How many millionths a dollar has.
+const MICRO: u64 = 1_000_000;
 /// The most characters of what a tool was to be used on: a line of a screen.
 const OBJECT_MAX: usize = 200;
 /// The most characters of claude's standard error that a person is shown: its end.
@@ -47,7 +50,43 @@ fn why(result: &TurnResult) -> String {
     head(text, WHY_MAX)
 }
 
-fn usage(result: &TurnResult) -> Usage {
+/// The subtype of claude's result when it has used up what it may cost.
+const BUDGET: &str = "error_max_budget_usd";
+
+/// The result of a claude that has used up its budget, with the line for the person and its last words,
+/// which it does not repeat then; `None`: it has not.
+pub(crate) fn over_budget(
+    result: &TurnResult,
+    budget: Option<&Budget>,
+    said: Option<&str>,
+) -> Option<TurnResult> {
+    if result.subtype != BUDGET {
+        return None;
+    }
+    let of = budget.map_or("its budget".to_owned(), |budget| {
+        let (dollars, micro) = (budget.micro_usd / MICRO, budget.micro_usd % MICRO);
+        let cents = format!("{micro:06}");
+        let cents = cents.trim_end_matches('0');
+        format!("{} (${dollars}.{cents:0<2})", budget.of)
+    });
+    let mut text = format!("It has used up {of} and was ended.");
+    if let Some(said) = said.map(str::trim).filter(|said| !said.is_empty()) {
+        text.push_str(" Its last words:\n");
+        text.push_str(said);
+    }
+    Some(TurnResult { text, ..result.clone() })
+}
+
+/// An end with what it took, as far as claude said.
+pub(crate) fn with_usage(state: State, usage: Option<Usage>) -> State {
+    match state {
+        State::Ended { outcome, usage: known } => State::Ended { outcome, usage: known.or(usage) },
+        state @ (State::Claimed | State::Running) => state,
+    }
+}
+
+/// What a turn took, with its session's cost so far.
+pub(crate) fn usage(result: &TurnResult) -> Usage {
     Usage {
         duration_ms: result.duration_ms,
         cost_usd: result.total_cost_usd,
@@ -200,6 +239,21 @@ mod tests {
         assert_eq!(outcome, Outcome::Failed { why: "API Error: 400".into(), denied: Vec::new() });
         let State::Ended { outcome, .. } = of_result(&result(false, "4")) else { panic!("no end") };
         assert!(matches!(outcome, Outcome::Answered { .. }));
+    }
+
+    #[test]
+    fn a_budget_that_is_used_up_is_told_with_the_last_words() {
+        let done = TurnResult { subtype: BUDGET.into(), ..result(true, "Reached maximum") };
+        let text = |micro_usd, said| {
+            let budget = Budget { micro_usd, of: "the budget of one run".into() };
+            over_budget(&done, Some(&budget), said).unwrap().text
+        };
+        let line = "It has used up the budget of one run ($1.50) and was ended.";
+        assert_eq!(text(1_500_000, None), line);
+        assert_eq!(text(1_500_000, Some(" 4 ")), format!("{line} Its last words:\n4"));
+        assert!(text(100, None).contains("($0.0001)"), "{}", text(100, None));
+        assert!(text(2_000_000, None).contains("($2.00)"), "{}", text(2_000_000, None));
+        assert_eq!(over_budget(&result(true, "API Error"), None, Some("4")), None);
     }
 
     fn death(ending: &Ending) -> Death<'_> {

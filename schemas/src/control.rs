@@ -36,6 +36,14 @@ pub struct Controls {
     /// still read those; it takes none, and they are asked as questions of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steers: Vec<Steer>,
+    /// Whether leave is asked for again in a run in which nobody was to be asked.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub safe: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A message that waited, sent into the run that is at work.
@@ -141,6 +149,7 @@ mod tests {
             generation,
             items: Vec::new(),
             steers: Vec::new(),
+            safe: false,
         };
         let what = What::Stop { by: "Ada".into() };
         let stop = Controls { items: vec![Control { id: "1".into(), what }], ..quiet.clone() };
@@ -159,8 +168,8 @@ mod tests {
             What::Answer { ask: ask.clone(), attempt: Attempt(2), decision: Decision::Allow, by };
         let items = vec![Control { id: "a".into(), what }];
         let run = "m7".parse().unwrap();
-        let controls =
-            Controls { v: Controls::VERSION, run, generation, items, steers: Vec::new() };
+        let (v, steers) = (Controls::VERSION, Vec::new());
+        let controls = Controls { v, run, generation, items, steers, safe: false };
         assert_eq!(controls.answer_to(generation, Attempt(2), &ask), Some(&Decision::Allow));
         assert_eq!(controls.answer_to(generation, Attempt(3), &ask), None);
         assert_eq!(controls.answer_to(Generation(2), Attempt(2), &ask), None);

@@ -17,6 +17,7 @@ pub mod permissions;
 pub mod presence;
 pub mod record;
 pub mod request;
+pub mod rights;
 pub mod run;
 pub mod streams;
 mod wire;

@@ -74,6 +74,10 @@ pub struct Record {
     /// in every revision from the one on in which it was known, and is told once a thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
+    /// A sentence for the thread about what the run was to be allowed and is not by this runner, of at
+    /// most [`NOTICE_MAX`] bytes. Told once a thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrowed: Option<String>,
     /// What claude waits for, oldest first: at most [`crate::ask::ASKS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asks: Vec<Ask>,

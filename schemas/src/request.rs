@@ -10,6 +10,7 @@ use crate::files::{Attached, Withheld};
 use crate::ids::{
     ChannelId, Generation, MessageId, ModelName, ProjectName, RunId, SessionId, ThreadId, UserId,
 };
+use crate::rights::Rights;
 use crate::run::claim::Work;
 use crate::wire::VERSION;
 
@@ -77,6 +78,9 @@ pub struct Request {
     /// ask say nothing of it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub asking: bool,
+    /// What the run may do, within what its runner permits.
+    #[serde(default, skip_serializing_if = "Rights::are_usual")]
+    pub rights: Rights,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -10,6 +10,7 @@ use super::Order;
 use crate::conversation::{MODEL_USAGE, Model};
 use crate::forks::session_id;
 use crate::queue::{USAGE, Wanted};
+use crate::unsafe_mode::Scope;
 
 /// What a message asks of us, and not of claude.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub(crate) enum Command {
     Fork,
     /// A session that was begun in a terminal.
     Resume(SessionId),
+    /// Leave is asked for no more.
+    Unsafe(Scope),
+    /// It is again.
+    Safe(Scope),
 }
 
 /// What a message with a word of the table is: a command, a prompt (`None`) or a mistake, with the line
@@ -129,6 +134,18 @@ const TABLE: &[Entry] = &[
         arguments: "ID",
         about: "goes on with a session that was begun in a terminal of the runner's host",
         read: |rest| session_id(rest).map(|session| Some(Command::Resume(session))),
+    },
+    Entry {
+        word: "unsafe",
+        arguments: "[channel]",
+        about: "claude asks nobody for leave here for a while; a button confirms it",
+        read: |rest| Scope::parse("unsafe", rest).map(|scope| Some(Command::Unsafe(scope))),
+    },
+    Entry {
+        word: "safe",
+        arguments: "[channel]",
+        about: "claude asks for leave again",
+        read: |rest| Scope::parse("safe", rest).map(|scope| Some(Command::Safe(scope))),
     },
 ];
 

@@ -34,7 +34,6 @@ pub(crate) struct Said<'a> {
     /// The message.
     pub(crate) heard: &'a Heard,
     /// The roles of whoever wrote it, where the project asks for them.
-    #[expect(dead_code, reason = "for commands that not everybody may give")]
     pub(crate) roles: &'a [RoleId],
     /// The conversation; `None`: the channel itself.
     pub(crate) thread: Option<ThreadId>,
@@ -46,7 +45,7 @@ pub(crate) struct Said<'a> {
 
 impl Said<'_> {
     /// What the store keeps of it.
-    fn spoken(&self) -> Spoken {
+    pub(super) fn spoken(&self) -> Spoken {
         let Said { heard, channel, project, .. } = *self;
         Spoken {
             asked: (heard.channel, heard.id),
@@ -64,6 +63,8 @@ impl Orders {
             return match command {
                 Command::Help => self.tell(said, "order", &help()).await,
                 Command::Resume(session) => self.bring(session, said).await,
+                Command::Unsafe(scope) => self.wish_unsafe(scope, said).await,
+                Command::Safe(scope) => self.make_safe(scope, said).await,
                 Command::Order(_)
                 | Command::Diff
                 | Command::Fork
@@ -75,6 +76,8 @@ impl Orders {
         };
         match command {
             Command::Help => self.tell(said, "order", &help()).await,
+            Command::Unsafe(scope) => self.wish_unsafe(scope, said).await,
+            Command::Safe(scope) => self.make_safe(scope, said).await,
             Command::Order(order) => self.order(order, said, thread).await,
             Command::Queue(wanted) => self.queue(&wanted, said, thread).await,
             Command::Restart => self.restart(said, thread).await,
@@ -184,7 +187,12 @@ impl Orders {
     }
 
     /// A command that changes nothing: its line, under the message.
-    async fn tell(&self, said: &Said<'_>, verdict: &str, line: &str) -> anyhow::Result<()> {
+    pub(super) async fn tell(
+        &self,
+        said: &Said<'_>,
+        verdict: &str,
+        line: &str,
+    ) -> anyhow::Result<()> {
         let rows = render::told(said.heard, verdict, line);
         if self.store.tell(&said.spoken(), verdict, &rows, now_ms()).await? {
             crash::point("order.told");

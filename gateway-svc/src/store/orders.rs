@@ -177,8 +177,9 @@ impl Store {
             })
             .collect::<Result<Vec<_>>>()?;
         let (run, steers) = (key.run.clone(), self.steers(&key.run).await?);
-        let is_quiet = items.is_empty() && steers.is_empty();
-        let controls = Controls { v: Controls::VERSION, run, generation, items, steers };
+        let safe = self.is_safe_again(&run, generation).await?;
+        let is_quiet = items.is_empty() && steers.is_empty() && !safe;
+        let controls = Controls { v: Controls::VERSION, run, generation, items, steers, safe };
         Ok((!is_quiet).then_some(controls))
     }
 
@@ -357,12 +358,15 @@ async fn find(tx: &mut Tx, ordered: &Ordered) -> Result<Option<Found>> {
         Order::Retry | Order::Discard => "state = 'ended' AND outcome IN ('failed', 'stopped')",
         Order::End => "state <> 'ended'",
     };
+    // What asks claude is meant, where something looks besides.
+    let looks = "state = 'released' AND task = 'diff'";
     let columns = "run, generation, state, outcome, record, asked_in, asked_by";
     let row = match &ordered.about {
         About::Newest => {
             let text = format!(
                 "SELECT {columns} FROM runs WHERE thread = $1 AND {newest}
-                  ORDER BY CASE WHEN state = 'queued' THEN 1 ELSE 0 END, ord DESC LIMIT 1"
+                  ORDER BY CASE WHEN state = 'queued' THEN 2 WHEN {looks} THEN 1 ELSE 0 END, ord DESC
+                  LIMIT 1"
             );
             let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(number(thread.get()));
             query.fetch_optional(&mut **tx).await?

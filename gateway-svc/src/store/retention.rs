@@ -31,6 +31,10 @@ impl Store {
             "DELETE FROM decisions WHERE at_ms < $1",
             "DELETE FROM forks WHERE at_ms < $1",
             "DELETE FROM steers WHERE at_ms < $1 AND state <> 'open'",
+            "DELETE FROM rights WHERE at_ms < $1
+                AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.run = rights.run)",
+            "DELETE FROM unsafe_words WHERE at_ms < $1",
+            "DELETE FROM costs WHERE at_ms < $1",
             "DELETE FROM asks WHERE made_ms < $1 AND state NOT IN ('open', 'decided')",
             "DELETE FROM outbox WHERE state <> 'due' AND COALESCE(done_ms, due_ms) < $1",
             "DELETE FROM messages WHERE judged_ms < $1",

@@ -6,15 +6,18 @@ use schemas::ids::{
 };
 use schemas::record::{Outcome, Record};
 use schemas::request::{Author, Request, Task};
+use schemas::rights::Rights;
 use schemas::run::{Fact, Phase, Run, Step};
 use schemas::streams::{Place, RunKey};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _};
 
 use super::asks;
+use super::costs::note_cost;
 use super::instead;
 use super::outbox::insert_rows;
 use super::places::{read_place, runner};
+use super::rights;
 use super::steers;
 use super::threads::prefaced;
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
@@ -63,6 +66,8 @@ pub(crate) struct Released {
     pub(crate) place: Option<Place>,
     /// Whether a record of it was seen in this generation.
     pub(crate) taken: Taken,
+    /// What it may do in this generation, if that is decided.
+    pub(crate) rights: Option<Rights>,
     /// When it was released.
     pub(crate) since_ms: i64,
     /// The W3C `traceparent` of the accepting span.
@@ -101,11 +106,26 @@ impl Store {
     /// Stores a run with what Discord is owed, and releases what is due in its thread. False when
     /// the message was judged before: then nothing changes.
     pub(crate) async fn accept(&self, new: &NewRun, rows: &[Row], now_ms: i64) -> Result<bool> {
+        let Some(tx) = self.begin_accept(new, now_ms).await? else { return Ok(false) };
+        Self::end_accept(tx, new, rows, now_ms).await?;
+        Ok(true)
+    }
+
+    /// Begins to store a run: its verdict. `None`: the message was judged before.
+    pub(super) async fn begin_accept(&self, new: &NewRun, now_ms: i64) -> Result<Option<Tx>> {
         let mut tx = self.begin_write().await?;
         lock_thread(&mut tx, new.thread, new.channel, &new.project, now_ms).await?;
-        if !judge(&mut tx, new.asked, "run", now_ms).await? {
-            return Ok(false);
-        }
+        let is_new = judge(&mut tx, new.asked, "run", now_ms).await?;
+        Ok(is_new.then_some(tx))
+    }
+
+    /// Stores the rest of a run, and releases what is due in its thread.
+    pub(super) async fn end_accept(
+        mut tx: Tx,
+        new: &NewRun,
+        rows: &[Row],
+        now_ms: i64,
+    ) -> Result<()> {
         insert_run(&mut tx, new, now_ms).await?;
         insert_rows(&mut tx, new.thread, rows, now_ms).await?;
         if new.task == Task::Ask {
@@ -114,7 +134,7 @@ impl Store {
         }
         release(&mut tx, new.thread, now_ms).await?;
         tx.commit().await?;
-        Ok(true)
+        Ok(())
     }
 
     /// Stores that a message is no run, with what Discord is owed: said in `place`, a thread or the
@@ -146,7 +166,9 @@ impl Store {
         let rows = sqlx::query(
             "SELECT r.run, r.project, r.channel, r.thread, r.asked_by, r.author, r.author_name,
                     r.preface, r.model, r.prompt, r.session, r.trace, r.generation, r.since, r.place, r.attempt, r.released_ms,
-                    r.files, r.task, o.runner, t.home, t.files_of, s.carried, s.brought
+                    r.files, r.task, o.runner, t.home, t.files_of, s.carried, s.brought,
+                    (SELECT g.rights FROM rights g
+                      WHERE g.run = r.run AND g.generation = r.generation) AS rights
                FROM runs r LEFT JOIN owners o ON o.project = r.project
                     LEFT JOIN threads t ON t.thread = r.thread
                     LEFT JOIN sessions s ON s.thread = r.thread AND s.agent = r.agent
@@ -196,6 +218,7 @@ impl Store {
         // The same holding, no further: it may still have something to say.
         let says_more = record.quiet_since_ms.is_some()
             || record.notice.is_some()
+            || record.narrowed.is_some()
             || 0 < record.asked
             || !record.remarks.is_empty();
         if !moved && (known != Run::Held(fact) || !says_more) {
@@ -221,6 +244,7 @@ impl Store {
             let mark = record.outcome().map_or(Mark::Stopped, Mark::of);
             let sent = steers::settle(&mut tx, &place, &record.steered, mark).await?;
             insert_rows(&mut tx, key.thread, &sent, now_ms).await?;
+            note_cost(&mut tx, key, record, place.spent, now_ms).await?;
             keep_carried(&mut tx, key, record).await?;
             release(&mut tx, key.thread, now_ms).await?;
         }
@@ -549,6 +573,7 @@ fn released(row: &AnyRow) -> Result<Released> {
         withheld: files.withheld,
         // Whoever publishes it knows.
         asking: false,
+        rights: Rights::default(),
     };
     let attempt: Option<i64> = row.try_get("attempt")?;
     Ok(Released {
@@ -557,6 +582,10 @@ fn released(row: &AnyRow) -> Result<Released> {
         home: runner(row, "home")?,
         place: read_place(row)?,
         taken: if attempt.is_some() { Taken::Yes } else { Taken::No },
+        rights: row
+            .try_get::<Option<String>, _>("rights")?
+            .map(|text| rights::read(&text))
+            .transpose()?,
         since_ms: row.try_get::<Option<i64>, _>("released_ms")?.unwrap_or_default(),
         trace: row.try_get("trace")?,
     })

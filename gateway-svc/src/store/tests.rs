@@ -9,6 +9,7 @@ mod ended;
 mod families;
 mod files;
 mod late;
+mod limits;
 mod places;
 mod postgres;
 mod starting;
@@ -34,6 +35,7 @@ use self::ended::*;
 use self::families::*;
 use self::files::*;
 use self::late::*;
+use self::limits::*;
 use self::places::*;
 use self::postgres::Server;
 use self::starting::tables_of_a_newer_version_are_refused;
@@ -158,6 +160,16 @@ promises![
     a_session_and_a_model_are_frozen_at_release,
     a_fork_is_known_when_its_first_message_is_there,
     a_session_from_a_terminal_is_one_threads,
+    what_a_run_may_do_is_decided_once,
+    what_was_spent_is_counted_by_person_project_and_day,
+    a_run_that_may_spend_nothing_is_ended_and_may_be_tried_again,
+    what_was_published_before_is_ended_by_no_budget,
+    questions_are_counted_by_their_own_times_over_all_gateways,
+    of_questions_that_come_at_once_only_so_many_are_taken,
+    unsafe_is_confirmed_within_a_minute_and_once,
+    of_two_who_confirm_at_once_one_does,
+    the_newest_word_about_a_thread_or_its_channel_holds,
+    safe_reaches_the_runs_at_work,
 ];
 
 /// How many promises are asked of the server at once: each has two gateways at most, of four
@@ -252,6 +264,7 @@ fn record(run: &RunId, state: State) -> Record {
         since_ms: None,
         quiet_since_ms: None,
         notice: None,
+        narrowed: None,
         asks: Vec::new(),
         asked: 0,
         applied: Vec::new(),

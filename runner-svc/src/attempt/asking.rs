@@ -7,7 +7,10 @@
 //! since when somebody is waited for. A claude that was left alone is asked what it still waits for.
 //!
 //! Where nobody can be asked, what is outside the allow list is denied at once; claude reads why and
-//! goes on. Nothing here decides anything about an ask that a person could be asked.
+//! goes on. What is on a list of what is denied is denied without a question, also where somebody has
+//! allowed its like for the thread. Nothing else here decides anything about an ask that a person could
+//! be asked, unless somebody with the right to has made the conversation unsafe: then leave is given
+//! without a question, until that time is over or somebody makes it safe again.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,11 +29,15 @@ use crate::claude::wanted::id_of;
 use crate::crash;
 use crate::directories::{Seat, Slot};
 use crate::host::Host;
+use crate::policy::is_denied;
 
 /// What claude is told about a tool that is outside the allow list.
 const NOT_ALLOWED: &str = "This tool call is not on the list of what this project allows, and \
                            nobody can be asked for leave here. Go on without it, and say in your \
                            answer what you could not do.";
+/// What claude is told about a tool that is denied for good.
+const DENIED: &str = "This tool call is denied in this project, and nobody can give leave for it. Go on \
+                      without it, and say in your answer what you could not do.";
 /// What claude is told when no further run may wait for a person.
 const TOO_MANY: &str = "This tool call is not on the list of what this project allows. Too many runs \
                         wait for a person's word on this host already, so nobody is asked. Go on \
@@ -99,6 +106,12 @@ impl Follow<'_> {
         request.asking && project.is_some_and(|project| project.ask)
     }
 
+    /// Whether nobody is to be asked for leave, by somebody's word that still holds.
+    fn is_unsafe(&self, now_ms: i64) -> bool {
+        let is_safe_again = self.controls.as_ref().is_some_and(|controls| controls.safe);
+        self.given.unasked_until_ms.is_some_and(|until_ms| now_ms < until_ms) && !is_safe_again
+    }
+
     /// Lists in the record what claude waits for, and denies what nobody can be asked about.
     pub(super) async fn see_to_asks(&mut self) -> Result<()> {
         let listed = |asked: &Asked, asks: &[Ask]| {
@@ -108,27 +121,34 @@ impl Follow<'_> {
         let now = now_ms();
         let before = self.work.held.record.asks.clone();
         let mut asks = Vec::new();
-        let mut denied = Vec::new();
+        let mut answers = Vec::new();
         for open in self.progress.asks() {
             let asked = &open.ask;
-            if let Some(ask) = listed(asked, &before) {
+            if open.answered || self.is_stopping() {
+                // It was answered, or claude is to end.
+                asks.extend(listed(asked, &before));
+            } else if is_denied(&self.given.deny, &asked.tool_name, &asked.whole_object()) {
+                tracing::info!(tool = asked.tool_name, "denied: on the list of what is");
+                answers.push(told::deny(&asked.request_id, DENIED));
+            } else if let Some(ask) = listed(asked, &before) {
                 asks.push(ask);
-            } else if open.answered || self.is_stopping() {
-                // It was denied, or claude is to end.
+            } else if asked.is_for_leave() && self.is_unsafe(now) {
+                tracing::warn!(tool = asked.tool_name, object = asked.object(), "allowed: unsafe");
+                answers.push(told::allow(&asked.request_id, &asked.input));
             } else if !self.may_ask() {
                 tracing::info!(tool = asked.tool_name, "denied: not on the allow list");
-                denied.push(told::deny(&asked.request_id, NOT_ALLOWED));
+                answers.push(told::deny(&asked.request_id, NOT_ALLOWED));
             } else if asks.len() < ASKS_MAX {
                 if !self.waiting.begin(&self.work.host) {
                     tracing::warn!(tool = asked.tool_name, "denied: too many wait for a person");
-                    denied.push(told::deny(&asked.request_id, TOO_MANY));
+                    answers.push(told::deny(&asked.request_id, TOO_MANY));
                     continue;
                 }
                 tracing::info!(tool = asked.tool_name, "asks a person");
                 asks.push(self.work.host.bus.redactor().ask(asked).shown(now));
             }
         }
-        for line in denied {
+        for line in answers {
             self.tell(&line)?;
         }
         self.ask_what_is_open()?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use platform::clock::now_ms;
 use schemas::control::Controls;
-use schemas::record::{Record, State};
+use schemas::record::{Record, State, Usage};
 use schemas::streams::KILL_GRACE;
 use tokio::time::Instant;
 
@@ -21,8 +21,9 @@ use crate::bus::Hints;
 use crate::claude::told::{self, Told};
 use crate::claude::{Event, LineState, Progress, TurnResult};
 use crate::crash;
+use crate::policy::Given;
 use crate::spool::{Ending, EntryKind, Journal, KeeperState, Line, Spool, Subscription};
-use crate::verdict::Death;
+use crate::verdict::{self, Death};
 
 /// How long a keeper has from tmux's word that it starts to its taking the spool's lock. It takes
 /// milliseconds; a host that swaps takes seconds.
@@ -36,10 +37,10 @@ const NOT_SERVED: &str = "not served here";
 pub(super) enum Followed {
     /// It has answered, or said why not.
     Result(Box<TurnResult>),
-    /// It was stopped, by this person.
-    Stopped(String),
+    /// It was stopped, by this person; with what it took, as far as claude said.
+    Stopped(String, Option<Usage>),
     /// It took longer than any run may, and was ended.
-    TooLong,
+    TooLong(Option<Usage>),
     /// It ended without.
     Death(Box<Dead>),
 }
@@ -95,6 +96,8 @@ pub(super) struct Follow<'a> {
     look: bool,
     /// What they said when they were read last.
     pub(super) controls: Option<Controls>,
+    /// What claude may do, by this host's configuration as it is now.
+    pub(super) given: Given,
     /// Waiting for people.
     pub(super) waiting: Waiting,
     /// Whether claude was told to stop, by this life of the runner or an earlier one.
@@ -118,10 +121,11 @@ struct Stopping {
 }
 
 impl Why {
-    fn into_end(self) -> Followed {
+    fn into_end(self, result: Option<&TurnResult>) -> Followed {
+        let usage = result.map(verdict::usage);
         match self {
-            Why::Person(by) => Followed::Stopped(by),
-            Why::TooLong => Followed::TooLong,
+            Why::Person(by) => Followed::Stopped(by, usage),
+            Why::TooLong => Followed::TooLong(usage),
         }
     }
 }
@@ -153,6 +157,7 @@ impl<'a> Follow<'a> {
             hints,
             look: true,
             controls: None,
+            given: work.host.given(&work.held.request),
             waiting: Waiting::new(&work.host, &work.seat),
             interrupted,
             stopping: None,
@@ -176,7 +181,7 @@ impl<'a> Follow<'a> {
             if let Some(ending) = exit {
                 self.work.held.record.steered = self.steered();
                 return Ok(match self.stopping {
-                    Some(stopping) => stopping.why.into_end(),
+                    Some(stopping) => stopping.why.into_end(self.progress.passed_over()),
                     None => Followed::Death(Box::new(self.dead(ending)?)),
                 });
             }
@@ -196,11 +201,14 @@ impl<'a> Follow<'a> {
         if let Some(stopping) = &self.stopping
             && self.progress.aborted().is_some()
         {
-            return Some(stopping.why.clone().into_end());
+            let result = outcome.or(self.progress.passed_over());
+            return Some(stopping.why.clone().into_end(result));
         }
         outcome.map(|result| {
             let model = self.progress.init().map(|init| init.model.clone());
-            let result = self.work.host.bus.redactor().result(result);
+            let budget = self.work.held.request.rights.budget.as_ref();
+            let told = verdict::over_budget(result, budget, self.progress.texts().next_back());
+            let result = self.work.host.bus.redactor().result(told.as_ref().unwrap_or(result));
             Followed::Result(Box::new(TurnResult { model, ..result }))
         })
     }

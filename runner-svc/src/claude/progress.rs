@@ -305,8 +305,7 @@ impl Progress {
     }
 
     /// claude's words so far, oldest first; of very many the last.
-    #[cfg_attr(not(test), expect(dead_code, reason = "live edits show them"))]
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn texts(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.texts.iter().map(String::as_str)
     }
 }

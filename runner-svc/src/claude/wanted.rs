@@ -40,6 +40,11 @@ pub(crate) fn id_of(request_id: &str) -> AskId {
 }
 
 impl Asked {
+    /// Whether it is for leave to use a tool, and not a question or a plan, which are for people.
+    pub(crate) fn is_for_leave(&self) -> bool {
+        ![QUESTIONS, PLAN].contains(&&*self.tool_name)
+    }
+
     /// What a record says of it.
     pub(crate) fn shown(&self, since_ms: i64) -> Ask {
         let mut max = TEXT_MAX;

@@ -45,7 +45,7 @@ async fn world() -> Result<World> {
 }
 
 /// A line more in the project's table of `gateway.toml`, which is the last.
-fn add_to_project(world: &World, line: &str) -> Result<()> {
+pub(crate) fn add_to_project(world: &World, line: &str) -> Result<()> {
     let file = world.folder().gateway_toml();
     let text = fs::read_to_string(&file).context("no configuration")?;
     fs::write(&file, format!("{text}\n{line}\n")).context("cannot write a configuration")
@@ -156,7 +156,7 @@ pub(crate) async fn says(world: &World, ask: &Ask, line: &str) -> Result<()> {
 }
 
 /// The services die and come back.
-async fn all_restart(world: &World) -> Result<()> {
+pub(crate) async fn all_restart(world: &World) -> Result<()> {
     world.kill_gateway().await?;
     world.kill_runner().await?;
     world.start_runner().await?;

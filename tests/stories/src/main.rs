@@ -42,6 +42,7 @@ mod refused;
 mod removed;
 mod replay;
 mod restarts;
+mod rights;
 mod same_events;
 mod scale_out;
 mod scene;

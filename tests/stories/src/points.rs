@@ -4,8 +4,8 @@
 //! The place is a named point in the service, which kills itself there. `runner.rs` has the points
 //! of the runner, `asks.rs` those at which claude asks, `leases.rs` those of a runner that shares its
 //! project, `carried.rs` those at which a conversation comes along, `files.rs` those at which files do;
-//! `gateway.rs`, `late.rs`, `threads.rs` and `status.rs` those of the gateway, `moves.rs` and `keys.rs`
-//! those of its commands, by the rules of `docs/protocol.md`.
+//! `gateway.rs`, `late.rs`, `threads.rs`, `control.rs`, `rights.rs` and `status.rs` those of the gateway,
+//! `moves.rs` and `keys.rs` those of its commands, by the rules of `docs/protocol.md`.
 
 mod asks;
 mod carried;
@@ -16,6 +16,7 @@ mod keys;
 mod late;
 mod leases;
 mod moves;
+mod rights;
 mod runner;
 mod status;
 mod threads;

@@ -147,6 +147,7 @@ async fn take(nats: &mut Nats, runner: &RunnerId, state_id: StateId, work: &Mess
         quiet_since_ms: None,
         since_ms: None,
         notice: None,
+        narrowed: None,
         asks: Vec::new(),
         asked: 0,
         applied: Vec::new(),
