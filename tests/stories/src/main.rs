@@ -34,6 +34,7 @@ mod network;
 mod operator;
 mod order;
 mod page;
+mod page_alone;
 mod phases;
 mod points;
 mod posting;

@@ -66,15 +66,19 @@ function inline(text, names) {
 function listNode(lines, names) {
   const item = /^( *)([-*]|\d+\.) +(.*)$/;
   const roots = [];
-  const open = []; // { indent, list }
+  const open = []; // { indent, kind, list }
   for (const line of lines) {
     const [, spaces, mark, text] = line.match(item);
+    const kind = /\d/.test(mark) ? "ol" : "ul";
     while (open.length && open.at(-1).indent > spaces.length) open.pop();
+    const isBeside = open.length && open.at(-1).indent + 1 >= spaces.length;
+    // Points and numbers beside each other are two lists.
+    if (isBeside && open.at(-1).kind !== kind) open.pop();
     if (!open.length || open.at(-1).indent + 1 < spaces.length) {
-      const list = /\d/.test(mark) ? el("ol", { start: parseInt(mark, 10) }) : el("ul", {});
+      const list = kind === "ol" ? el("ol", { start: parseInt(mark, 10) }) : el("ul", {});
       const above = open.at(-1)?.list.lastChild;
       if (above) above.append(list); else roots.push(list);
-      open.push({ indent: spaces.length, list });
+      open.push({ indent: spaces.length, kind, list });
     }
     open.at(-1).list.append(el("li", {}, ...inline(text, names)));
   }
