@@ -122,8 +122,8 @@ async fn embeds_buttons_and_menus_are_shown_and_used() -> Result<()> {
     let options = ["Red", "Blue", "Grey"].map(|it| json!({ "label": it, "value": it }));
     let menu = |id: &str, title: &str, max: u8| json!({ "type": 3, "custom_id": id, "placeholder": title, "max_values": max, "options": options });
     let row = |all: Vec<Value>| json!({ "type": 1, "components": all });
-    let styles = ["One", "Two", "Three", "Four"].into_iter().zip(1..);
-    let mut styled: Vec<_> = styles.map(|(label, style)| button(style, label, false)).collect();
+    let named = ["One", "Two", "Three", "Four"].into_iter().zip(1..);
+    let mut styled: Vec<_> = named.map(|(label, style)| button(style, label, false)).collect();
     styled.push(link);
     let rows = vec![
         row(styled),
