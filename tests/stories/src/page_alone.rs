@@ -159,6 +159,30 @@ async fn embeds_buttons_and_menus_are_shown_and_used() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_press_counts_though_what_is_pressed_is_drawn_anew_meanwhile() -> Result<()> {
+    let place = Place::new().await?;
+    let tab = place.window("alice").await?;
+    let buttons = ["Yes", "No"]
+        .map(|label| json!({ "type": 2, "style": 1, "label": label, "custom_id": label }));
+    place.post("before", vec![], vec![json!({ "type": 1, "components": buttons })])?;
+    tab.has("[data-custom-id=Yes]").await?;
+    let posted =
+        place.discord.view(|view| view.guild.messages(place.general).next().map(|it| it.id));
+    let posted = posted.context("nothing is posted")?;
+    let drawn_anew = async {
+        place.discord.edit(posted, "after, of the same height")?;
+        tab.shows("(edited)").await
+    };
+    tab.hold("button", "Yes", drawn_anew).await?;
+    let pressed = place.discord.wait_for("the press", WINDOW, |view| {
+        view.guild.interactions().next().map(|it| it.custom_id.clone())
+    });
+    assert_eq!(pressed.await?, "Yes");
+    assert_eq!(place.discord.view(|view| view.guild.interactions().count()), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_changes_is_shown_to_all_who_look_and_only_to_them() -> Result<()> {
     let place = Place::new().await?;
     let Place { discord, general, alice, .. } = &place;

@@ -349,6 +349,18 @@ async function refresh() {
   running = false;
 }
 
+// What is pressed may be drawn anew before the mouse is let go, and then the browser tells of no click: it
+// counts for what stands in its place.
+const pressable = (event) => event.target.closest?.("button, label");
+const sameAs = (node) => [node.closest("article")?.id, node.dataset.customId ?? node.title, node.textContent].join();
+let pressed = null;
+document.addEventListener("pointerdown", (event) => { pressed = pressable(event); }, true);
+document.addEventListener("pointerup", (event) => {
+  const [before, over] = [pressed, pressable(event)];
+  pressed = null;
+  if (before && over && !before.isConnected && sameAs(before) === sameAs(over)) over.click();
+}, true);
+
 function open(id) {
   current = id;
   history.replaceState(null, "", `#${id}`);

@@ -2,13 +2,19 @@
 
 use serde_json::{Value, json};
 
-/// A click of the left button at a place.
-pub(super) fn click(x: f64, y: f64) -> [Value; 3] {
-    let at = |kind: &str, buttons: u8| {
-        let button = if kind == "mouseMoved" { "none" } else { "left" };
-        json!({ "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1 })
-    };
-    [at("mouseMoved", 0), at("mousePressed", 1), at("mouseReleased", 0)]
+/// A press of the left button at a place.
+pub(super) fn press(x: f64, y: f64) -> [Value; 2] {
+    [mouse("mouseMoved", 0, x, y), mouse("mousePressed", 1, x, y)]
+}
+
+/// The left button is let go there.
+pub(super) fn release(x: f64, y: f64) -> Value {
+    mouse("mouseReleased", 0, x, y)
+}
+
+fn mouse(kind: &str, buttons: u8, x: f64, y: f64) -> Value {
+    let button = if kind == "mouseMoved" { "none" } else { "left" };
+    json!({ "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1 })
 }
 
 /// The mouse goes into the corner, where nothing is.

@@ -61,6 +61,28 @@ impl Tab<'_> {
         clicked.await
     }
 
+    /// Presses the mouse at the last thing of this role and name, and lets it go when that is done
+    /// which is done meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such thing, or what is done meanwhile fails.
+    pub async fn hold(
+        &self,
+        role: &str,
+        name: &str,
+        meanwhile: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let node = self.find(role, name).await?.with_context(|| format!("no {role} {name:?}"))?;
+        let (x, y) = self.middle_of(&node).await?;
+        for event in keys::press(x, y) {
+            self.ask("Input.dispatchMouseEvent", event).await?;
+        }
+        meanwhile.await?;
+        self.ask("Input.dispatchMouseEvent", keys::release(x, y)).await?;
+        Ok(())
+    }
+
     /// Writes into the last field of this name, in place of what stands in it.
     ///
     /// # Errors
@@ -289,21 +311,30 @@ impl Tab<'_> {
     async fn click_at(&self, node: &Value) -> Result<bool> {
         const LISTEN: &str = "function () {
             const told = { clicked: false };
-            this.addEventListener('click', () => { told.clicked = true; }, { once: true });
+            // A page that has drawn it anew meanwhile clicks at what stands in its place.
+            const isIt = (at) => this.contains(at) || !this.isConnected;
+            const note = (event) => { told.clicked = isIt(event.target); };
+            document.addEventListener('click', note, { once: true, capture: true });
             this.toldOfClick = told;
         }";
-        let at = json!({ "backendNodeId": node });
-        self.ask("DOM.scrollIntoViewIfNeeded", at.clone()).await?;
         let object = self.object(node).await?;
         self.call_on(&object, LISTEN, &[]).await?;
-        let quads = self.ask("DOM.getContentQuads", at).await?;
-        let corner = |n: usize| quads["quads"][0][n].as_f64().context("it is nowhere");
-        let (x, y) = (f64::midpoint(corner(0)?, corner(4)?), f64::midpoint(corner(1)?, corner(5)?));
-        for event in keys::click(x, y) {
+        let (x, y) = self.middle_of(node).await?;
+        for event in keys::press(x, y) {
             self.ask("Input.dispatchMouseEvent", event).await?;
         }
+        self.ask("Input.dispatchMouseEvent", keys::release(x, y)).await?;
         let told = self.call_on(&object, "function () { return this.toldOfClick.clicked; }", &[]);
         Ok(told.await? == json!(true))
+    }
+
+    /// The place of its middle, which is scrolled into view.
+    async fn middle_of(&self, node: &Value) -> Result<(f64, f64)> {
+        let at = json!({ "backendNodeId": node });
+        self.ask("DOM.scrollIntoViewIfNeeded", at.clone()).await?;
+        let quads = self.ask("DOM.getContentQuads", at).await?;
+        let corner = |n: usize| quads["quads"][0][n].as_f64().context("it is nowhere");
+        Ok((f64::midpoint(corner(0)?, corner(4)?), f64::midpoint(corner(1)?, corner(5)?)))
     }
 
     async fn object(&self, node: &Value) -> Result<Value> {
