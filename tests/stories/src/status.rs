@@ -2,7 +2,7 @@
 //! gone when the answer is there.
 
 use anyhow::{Context as _, Result, ensure};
-use harness::discord_sim::{FaultKind, FaultRule, Message, View};
+use harness::discord_sim::{BOT_ID, FaultKind, FaultRule, Message, View};
 use harness::{Builder, Claude, Postgres, Question, World, is_footer};
 use serde_json::json;
 
@@ -188,6 +188,11 @@ async fn a_long_tool_is_seen_to_go_on() -> Result<()> {
     let tool = long_tool(&world, "tool");
     let question = world.say(&format!("{tool} [[say the answer]]"))?;
     let status = shows(&world, question, "` · 10 s").await?;
+    let types = |view: &View<'_>| {
+        let mut signs = view.guild.typing().iter();
+        signs.any(|it| (it.channel, it.user) == (question.thread(), BOT_ID)).then_some(())
+    };
+    world.sees("the bot typing", types).await?;
     assert_eq!(shows(&world, question, "` · 20 s").await?.id, status.id);
     world.release("tool")?;
     ends_with(&world, question, 1).await?;
