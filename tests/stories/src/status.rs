@@ -207,6 +207,12 @@ async fn what_waits_says_behind_how_many_and_gets_a_fresh_message_when_it_begins
     let third = second.follow_up("[[say the answer]]").await?;
     shows(&world, second, "Queued behind 1.").await?;
     let waits = shows(&world, third, "Queued behind 2.").await?;
+    world
+        .sees("one for each of them", |view| {
+            let all = statuses(view, first).into_iter().filter(Message::is_visible);
+            (all.count() == 3).then_some(())
+        })
+        .await?;
     // Both services are killed while they wait.
     world.kill_gateway().await?;
     world.kill_runner().await?;
