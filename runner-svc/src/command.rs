@@ -11,6 +11,7 @@ pub(crate) mod transcript;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -46,6 +47,12 @@ const BEHIND_OUTBOX: &str =
     " (it is emptied after each answer), or link to them by their path: [name](path).";
 /// The variable that names the outbox, for what claude starts.
 const OUTBOX: &str = "HOLDFAST_OUTBOX";
+
+/// The variable that keeps claude from leaving anything to the background: a run ends with its claude,
+/// and what was still at work there would end with it, behind an answer that says that it goes on.
+const NO_BACKGROUND: &str = "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS";
+/// The variable that says how long, in milliseconds, claude may let a command take that it waits for.
+const COMMAND_MAX: &str = "BASH_MAX_TIMEOUT_MS";
 
 /// How many millionths a dollar has.
 const MICRO: u64 = 1_000_000;
@@ -107,6 +114,8 @@ pub(crate) struct Settings {
     pub(crate) files: PathBuf,
     /// The folder in it from which claude gives files.
     pub(crate) outbox: PathBuf,
+    /// How long a run may take.
+    pub(crate) run_max: Duration,
 }
 
 /// Makes the spec of a spool.
@@ -117,6 +126,10 @@ pub(crate) fn spec(
 ) -> Spec {
     let mut env = environment(&settings.env, runner_env);
     env.insert(OUTBOX.into(), settings.outbox.clone().into());
+    // Whoever wants it otherwise says so.
+    env.entry(NO_BACKGROUND.into()).or_insert_with(|| "1".into());
+    let command_max = settings.run_max.as_millis().to_string();
+    env.entry(COMMAND_MAX.into()).or_insert_with(|| command_max.into());
     Spec { argv: argv(settings, session), env, cwd: settings.cwd.clone() }
 }
 
@@ -219,6 +232,7 @@ mod tests {
             cwd: "/home/ada/project".into(),
             files: "/state/files/app/7".into(),
             outbox: "/state/files/app/7/out".into(),
+            run_max: Duration::from_secs(60),
         }
     }
 
@@ -294,7 +308,9 @@ mod tests {
         let spec = spec(&settings, Session::New(Uuid::nil()), &runner);
         let expected = env(&[
             ("ANTHROPIC_API_KEY", "k"),
+            ("BASH_MAX_TIMEOUT_MS", "60000"),
             ("CI", "1"),
+            ("CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "1"),
             ("CLAUDE_CODE_MAX_RETRIES", "1"),
             ("CLAUDE_CONFIG_DIR", "/c"),
             ("HOLDFAST_OUTBOX", "/state/files/app/7/out"),

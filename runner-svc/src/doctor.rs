@@ -126,6 +126,7 @@ fn claude_env(config: &Config, env: &BTreeMap<OsString, OsString>) -> BTreeMap<O
         cwd: "/".into(),
         files: "/".into(),
         outbox: "/".into(),
+        run_max: config.run_max,
     };
     let session = crate::command::Session::New(uuid::Uuid::nil());
     crate::command::spec(&settings, session, &passed(env)).env

@@ -141,6 +141,7 @@ impl Host {
             cwd,
             files: folder.dir().to_owned(),
             outbox: folder.outbox(),
+            run_max: self.config.run_max,
         };
         spec(&settings, session, &self.env)
     }

@@ -32,6 +32,28 @@ async fn a_follow_up_continues_the_same_session() -> Result<()> {
     Ok(())
 }
 
+/// A run ends with its claude: what that has begun is done when it has answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_claude_answers_when_what_it_put_into_the_background_is_done() -> Result<()> {
+    let world = World::builder().claude(Claude::Real).tools(&["Bash", "Task", "Agent"]);
+    let world = world.start().await?;
+    let done = world.folder().gates().join("done");
+    let command = format!("sleep 3; touch {}", done.display());
+    let bash = json!({"command": command, "description": "wait"});
+    let agent = json!({
+        "description": "look around",
+        "prompt": format!("[[tool Bash {bash}]] [[say looked]]"),
+        "subagent_type": "general-purpose",
+        "run_in_background": true,
+    });
+    // A script in a script: its brackets are JSON's own.
+    let agent = agent.to_string().replace('[', r"\u005b").replace(']', r"\u005d");
+    let question = world.say(&format!("[[tool Task {agent}]] [[say all is done]]"))?;
+    assert_eq!(question.answer().await?, "all is done");
+    assert!(done.exists(), "nothing is left undone");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_question_in_the_channel_is_another_session() -> Result<()> {
     let world = World::start_real().await?;
