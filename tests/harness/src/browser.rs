@@ -27,6 +27,7 @@ use self::wire::Wire;
 use crate::processes::kill_naming;
 use crate::programs;
 use crate::service::{Plan, Service};
+use crate::sweeper::{Reach, Sweeper};
 use crate::world::PATIENCE;
 
 /// How often it is looked whether Chromium listens: of that, nothing tells.
@@ -60,6 +61,8 @@ pub struct Browser {
     wire: Wire,
     // Ended before its folder goes.
     _service: Service,
+    // Ends all of it if we are killed.
+    sweeper: Sweeper,
     folder: TempDir,
 }
 
@@ -91,10 +94,11 @@ impl Browser {
             dir: folder.path().to_owned(),
             log: folder.path().join("chromium.log"),
         });
-        service.start()?;
+        let mut sweeper = Sweeper::start(folder.path(), Reach::Everything)?;
+        sweeper.child(service.start()?)?;
         let address = listening(&mut service, &profile.join("DevToolsActivePort")).await?;
         let wire = Wire::open(&address).await.with_context(|| service.tail())?;
-        Ok(Self { wire, _service: service, folder })
+        Ok(Self { wire, _service: service, sweeper, folder })
     }
 
     /// Opens an address in a window of its own, which shares nothing with the others.
@@ -119,7 +123,8 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // Its children are gone when it is; whoever is not is told of by nextest.
-        kill_naming(self.folder.path(), &[]);
+        kill_naming(self.folder.path(), &[self.sweeper.pid()]);
+        self.sweeper.farewell();
     }
 }
 
