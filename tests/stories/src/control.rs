@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::deciding::order;
 use crate::scene::in_the_middle;
+use crate::steering::has_read_both;
 use crate::waiting::{aside, delete};
 
 /// The services die and come back.
@@ -67,6 +68,7 @@ async fn what_waits_is_sent_by_its_number() -> Result<()> {
     assert_eq!(sent, "Sent: claude is told this at its next step.");
     let again = order(first, "!queue send 2").await?;
     assert_eq!(again, "Question 2 does not wait; nothing does. Nothing was done.");
+    has_read_both(&world).await?;
     world.release("tool")?;
     assert_eq!(first.mark().await?, "✅");
     assert_eq!(waits.mark().await?, "✅");

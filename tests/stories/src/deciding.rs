@@ -245,7 +245,8 @@ async fn a_button_from_before_a_retry_is_too_late_also_after_a_restart() -> Resu
         (button(&world, question, "Retry")?, button(&world, question, "Discard")?);
     keep_buttons(&world);
     assert_eq!(press(&world, "alice", &retry).await?, "Trying again.");
-    says(&world, question, "the answer").await?;
+    // The answer waits behind the buttons that stay.
+    world.notes("the second result", |ledger| ledger.count("result") == 2).await?;
     world.kill_gateway().await?;
     world.kill_runner().await?;
     world.start_runner().await?;

@@ -188,15 +188,23 @@ async fn a_long_tool_is_seen_to_go_on() -> Result<()> {
     let tool = long_tool(&world, "tool");
     let question = world.say(&format!("{tool} [[say the answer]]"))?;
     let status = shows(&world, question, "` · 10 s").await?;
+    assert_eq!(shows(&world, question, "` · 20 s").await?.id, status.id);
+    world.release("tool")?;
+    ends_with(&world, question, 1).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_shown_the_bot_is_seen_typing() -> Result<()> {
+    let world = World::start().await?;
+    let question = in_the_middle(&world).await?;
     let types = |view: &View<'_>| {
         let mut signs = view.guild.typing().iter();
         signs.any(|it| (it.channel, it.user) == (question.thread(), BOT_ID)).then_some(())
     };
     world.sees("the bot typing", types).await?;
-    assert_eq!(shows(&world, question, "` · 20 s").await?.id, status.id);
-    world.release("tool")?;
-    ends_with(&world, question, 1).await?;
-    Ok(())
+    world.release("go")?;
+    is_answered_once(question).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,11 +31,17 @@ async fn is_at_the_tool(world: &World) -> Result<()> {
     world.notes("the tool", |ledger| ledger.count("tool") == 1).await
 }
 
-/// How many lines the runner has for its claude.
-fn lines_told(world: &World) -> usize {
-    let spools = fs::read_dir(world.folder().runner_state().join("spools"));
-    let inboxes = spools.into_iter().flatten().flatten().map(|spool| spool.path().join("in"));
-    inboxes.filter_map(|inbox| fs::read_dir(inbox).ok()).flatten().count()
+/// Waits until claude has read what was sent into its run, beside the question: it says so itself.
+pub(crate) async fn has_read_both(world: &World) -> Result<()> {
+    let is_read =
+        |line: &&str| line.contains("\"command_lifecycle\"") && line.contains("\"queued\"");
+    let read = || {
+        let spools = fs::read_dir(world.folder().runner_state().join("spools"));
+        let journals = spools.into_iter().flatten().flatten().map(|it| it.path().join("journal"));
+        let texts = journals.filter_map(|journal| fs::read(journal).ok());
+        texts.map(|it| String::from_utf8_lossy(&it).lines().filter(is_read).count()).sum::<usize>()
+    };
+    world.until("a second line that claude has read", || read() == 2).await
 }
 
 /// The services die and come back.
@@ -120,6 +126,7 @@ async fn a_message_that_waits_is_sent_into_the_run_and_not_run_as_well() -> Resu
     let waits = question.follow_up("faster, please").await?;
     let send = asks(&world, question, "Send now").await?;
     assert_eq!(click(&world, "bob", &send).await?, "Sent: claude is told this at its next step.");
+    has_read_both(&world).await?;
     world.release("tool")?;
     is_part_of_the_run(&world, question, waits).await?;
     let line = "-# ↪️ bob sent this into the run at work.".to_owned();
@@ -139,6 +146,7 @@ async fn what_was_sent_into_a_run_outlives_both_services() -> Result<()> {
     click(&world, "alice", &send).await?;
     all_restart_but_the_runner(&world).await?;
     all_restart(&world).await?;
+    has_read_both(&world).await?;
     world.release("tool")?;
     is_part_of_the_run(&world, question, waits).await?;
     let steers = world.ledger().prompts().iter().filter(|it| **it == "faster, please").count();
@@ -162,6 +170,7 @@ async fn the_real_claude_takes_what_is_sent_into_its_run_over_a_restart() -> Res
     let send = asks(&world, question, "Send now").await?;
     click(&world, "alice", &send).await?;
     all_restart(&world).await?;
+    has_read_both(&world).await?;
     world.release("tool")?;
     is_part_of_the_run(&world, question, waits).await
 }
@@ -199,7 +208,7 @@ async fn what_claude_reads_after_its_answer_is_answered_in_the_same_run() -> Res
     let waits = question.follow_up("[[say the second]]").await?;
     let send = asks(&world, question, "Send now").await?;
     click(&world, "alice", &send).await?;
-    world.until("a second line for claude", || lines_told(&world) == 2).await?;
+    has_read_both(&world).await?;
     world.release("go")?;
     assert_eq!(question.mark().await?, "✅");
     assert_eq!(waits.mark().await?, "✅");
@@ -260,7 +269,7 @@ async fn what_was_sent_into_a_run_that_is_tried_again_is_said_again() -> Result<
     let waits = question.follow_up("faster, please").await?;
     let send = asks(&world, question, "Send now").await?;
     click(&world, "alice", &send).await?;
-    world.until("a second line for claude", || lines_told(&world) == 2).await?;
+    has_read_both(&world).await?;
     world.release("one")?;
     world.notes("the second tool", |ledger| ledger.count("tool") == 2).await?;
     let stop = asks(&world, question, "Stop").await?;

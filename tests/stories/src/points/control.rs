@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::runner::dies;
 use crate::asking::{asks, click};
+use crate::steering::has_read_both;
 
 /// A command whose gateway dies when it is stored is told about once, and the thread goes on.
 async fn a_command_survives(point: &str, command: &str, told: &str) -> Result<()> {
@@ -128,6 +129,7 @@ async fn one_waits(world: &World) -> Result<(Question<'_>, Question<'_>)> {
 
 /// It was told once and is not run as well.
 async fn is_part_of_it(world: &World, both: (Question<'_>, Question<'_>)) -> Result<()> {
+    has_read_both(world).await?;
     world.release("tool")?;
     assert_eq!(both.0.mark().await?, "✅");
     assert_eq!(both.1.mark().await?, "✅");
