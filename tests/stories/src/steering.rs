@@ -99,6 +99,24 @@ async fn a_stop_by_button_of_the_time_without_a_runner_outlives_both_services() 
     world.nothing_is_left().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_claude_is_stopped_by_the_button_over_a_restart() -> Result<()> {
+    let world = world().claude(Claude::Real).start().await?;
+    let question = world.say(&at_a_tool(&world, "tool"))?;
+    let stop = asks(&world, question, "Stop").await?;
+    world.kill_runner().await?;
+    let line = click(&world, "bob", &stop).await?;
+    assert!(line.starts_with("Stopping it."), "{line}");
+    world.kill_gateway().await?;
+    world.start_runner().await?;
+    world.start_gateway().await?;
+    assert_eq!(question.mark().await?, "⏹️");
+    assert!(question.said_in_thread()?.contains(&"⏹️ Stopped by bob.".to_owned()));
+    let next = question.follow_up("[[recall]]").await?.answer().await?;
+    assert!(next.contains("[[think hm]]"), "the conversation goes on: {next}");
+    Ok(())
+}
+
 /// The message stays behind for whoever looks at an old screen.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_button_of_a_run_that_has_ended_says_so_and_stops_nothing() -> Result<()> {
