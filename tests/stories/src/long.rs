@@ -36,6 +36,21 @@ async fn pages_come_in_order_under_the_rate_limits_of_discord() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_come_once_and_in_order_when_both_services_die_between_them() -> Result<()> {
+    let world = World::builder().without_gateway().start().await?;
+    // At the third page: behind the mark of having seen it, the thread and two pages.
+    world.start_gateway_to_die_at("post.sent:5").await?;
+    let question = world.say("[[big 12000]]")?;
+    world.gateway_dies().await?;
+    world.kill_runner().await?;
+    world.start_runner().await?;
+    world.start_gateway().await?;
+    let pages = question.pages().await?;
+    assert_eq!(without_space(&pages.concat()), without_space(&big_text(12_000)));
+    Ok(())
+}
+
 /// The one message that an answer with a file became, and what is in the file.
 fn file_of(world: &World, question: Question<'_>) -> Result<(Message, String)> {
     let said = world.discord().messages(question.thread()).into_iter();
