@@ -234,3 +234,23 @@ async fn what_changes_is_shown_to_all_who_look_and_only_to_them() -> Result<()> 
     assert!(!message.has_reaction(bob, "👍"));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_while_a_refresh_fails_is_shown() -> Result<()> {
+    let place = Place::new().await?;
+    let tab = place.window("alice").await?;
+    // The next time that messages are asked for, something changes, and they do not come.
+    let fail = "const real = window.fetch;
+        window.fetch = (path, options) => {
+            if (!path.startsWith('/sim/messages')) return real(path, options);
+            window.fetch = real;
+            refresh();
+            return Promise.reject(new Error('Missing Access'));
+        };";
+    tab.evaluate(&format!("{{ {fail} }}")).await?;
+    place.post("seen all the same", Vec::new(), Vec::new())?;
+    tab.shows("seen all the same").await?;
+    let says = tab.evaluate("document.querySelector('#problem').textContent").await?;
+    assert_eq!(says, json!(""), "what has passed is not complained of");
+    Ok(())
+}

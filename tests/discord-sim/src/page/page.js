@@ -336,16 +336,18 @@ async function submitModal() {
   try { await ask("/sim/submit", body); } catch (error) { $("modal-problem").textContent = error.message; }
 }
 
-// One refresh at a time; changes that come meanwhile make one more.
+// One refresh at a time; changes that come meanwhile make one more, also where this one fails: what it
+// asked for may just have gone.
 let running = false, again = false;
 async function refresh() {
   if (running) { again = true; return; }
   running = true;
-  try {
-    do { again = false; await showState(); await showMessages(); await showModal(); } while (again);
-  } catch (error) {
-    $("problem").textContent = error.message;
-  }
+  let problem;
+  do {
+    [again, problem] = [false, null];
+    try { await showState(); await showMessages(); await showModal(); } catch (error) { problem = error.message; }
+  } while (again);
+  if (problem) $("problem").textContent = problem;
   running = false;
 }
 
