@@ -183,6 +183,31 @@ async fn a_press_counts_though_what_is_pressed_is_drawn_anew_meanwhile() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_click_does_not_hit_what_comes_under_the_mouse() -> Result<()> {
+    let place = Place::new().await?;
+    let tab = place.window("alice").await?;
+    let rows = ["Yes", "No"].map(|label| {
+        let button = json!({ "type": 2, "style": 1, "label": label, "custom_id": label });
+        json!({ "type": 1, "components": [button] })
+    });
+    place.post("before", vec![], rows.to_vec())?;
+    tab.has("[data-custom-id=No]").await?;
+    // Once, the one comes to where the mouse is about to press the other.
+    let shift = "const at = (id) => document.querySelector(`[data-custom-id=${id}]`);
+        const by = at('No').getBoundingClientRect().top - at('Yes').getBoundingClientRect().top;
+        const down = () => { document.querySelector('#messages').style.transform = `translateY(${by}px)`; };
+        document.addEventListener('mousemove', down, { once: true });";
+    tab.evaluate(&format!("{{ {shift} }}")).await?;
+    tab.click("button", "No").await?;
+    let pressed = place.discord.wait_for("the press", WINDOW, |view| {
+        view.guild.interactions().next().map(|it| it.custom_id.clone())
+    });
+    assert_eq!(pressed.await?, "No");
+    assert_eq!(place.discord.view(|view| view.guild.interactions().count()), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_changes_is_shown_to_all_who_look_and_only_to_them() -> Result<()> {
     let place = Place::new().await?;
     let Place { discord, general, alice, .. } = &place;

@@ -310,12 +310,26 @@ impl Tab<'_> {
     /// Whether a click of the mouse at its middle reached it.
     async fn click_at(&self, node: &Value) -> Result<bool> {
         const LISTEN: &str = "function () {
-            const told = { clicked: false };
-            // A page that has drawn it anew meanwhile clicks at what stands in its place.
-            const isIt = (at) => this.contains(at) || !this.isConnected;
-            const note = (event) => { told.clicked = isIt(event.target); };
+            let clicked = false;
+            const says = (it) => {
+                const at = it.closest('label, button, a, input, textarea, select') ?? it;
+                return [at.tagName, at.ariaLabel, at.textContent].join();
+            };
+            const own = says(this);
+            // A page that has drawn it anew meanwhile clicks at what stands in its place. What else
+            // has come under the mouse meanwhile is not clicked at.
+            const isIt = (at) => this.contains(at) || (!this.isConnected && says(at) === own);
+            const note = (event) => {
+                clicked = isIt(event.target);
+                if (clicked) return;
+                event.preventDefault();
+                event.stopImmediatePropagation();
+            };
             document.addEventListener('click', note, { once: true, capture: true });
-            this.toldOfClick = told;
+            this.heardOfClick = () => {
+                document.removeEventListener('click', note, { capture: true });
+                return clicked;
+            };
         }";
         let object = self.object(node).await?;
         self.call_on(&object, LISTEN, &[]).await?;
@@ -324,8 +338,8 @@ impl Tab<'_> {
             self.ask("Input.dispatchMouseEvent", event).await?;
         }
         self.ask("Input.dispatchMouseEvent", keys::release(x, y)).await?;
-        let told = self.call_on(&object, "function () { return this.toldOfClick.clicked; }", &[]);
-        Ok(told.await? == json!(true))
+        let heard = self.call_on(&object, "function () { return this.heardOfClick(); }", &[]);
+        Ok(heard.await? == json!(true))
     }
 
     /// The place of its middle, which is scrolled into view.
