@@ -40,6 +40,12 @@ const HOMES: &[Home] = &[
         why: "it is part of Discord's client",
     },
     Home {
+        name: "reqwest",
+        within: &["schemas/src/", "platform/src/", "runner-svc/src/"],
+        homes: &["platform/src/telemetry/"],
+        why: "telemetry alone is sent by it",
+    },
+    Home {
         name: "sqlx",
         within: &[""],
         homes: &["gateway-svc/src/store.rs", "gateway-svc/src/store/"],

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use platform::config::{self, ConfigError, Environment, Problems};
 use platform::nats::{NATS_URL, NatsFile, Settings};
+use platform::telemetry::{self, TelemetryFile};
 use platform::times::Times;
 use schemas::files::GIVEN_BYTES_MAX;
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
@@ -54,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) answers: Answers,
     /// Whether a run that lasts has a message that shows what claude does.
     pub(crate) shows_status: bool,
+    /// What is sent where, and how lines look.
+    pub(crate) telemetry: telemetry::Settings,
 }
 
 /// How posts are paced.
@@ -141,6 +144,8 @@ struct File {
     answers: AnswersFile,
     #[serde(default)]
     status: StatusFile,
+    #[serde(default)]
+    telemetry: TelemetryFile,
     /// What all projects together may cost.
     #[serde(default)]
     budget: BudgetFile,
@@ -374,6 +379,7 @@ impl File {
         let discord = self.discord.check(path, env, problems);
         let posting = self.posting.check(problems);
         let answers = self.answers.check(problems);
+        let telemetry = self.telemetry.check(env, problems);
         let shared = Shared {
             budget: self.budget.check("budget", problems),
             unsafe_confirm: limits::confirm_within(env, problems),
@@ -390,6 +396,7 @@ impl File {
             times,
             answers,
             shows_status: self.status.show.unwrap_or(true),
+            telemetry: telemetry?,
         })
     }
 }

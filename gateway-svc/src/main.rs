@@ -152,7 +152,7 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
     match cli.command {
         Command::Serve => {
             let config = config::Config::load(cli.config, &env)?;
-            let _telemetry = telemetry::start("gateway-svc");
+            let _telemetry = start_telemetry(&config.telemetry)?;
             arm(&env)?;
             let stop = CancellationToken::new();
             let service = app::serve(config, stop.clone());
@@ -165,7 +165,7 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
         }
         Command::AcceptBus => {
             let config = config::Config::load(cli.config, &env)?;
-            let _telemetry = telemetry::start("gateway-svc");
+            let _telemetry = start_telemetry(&config.telemetry)?;
             runtime()?.block_on(app::accept_bus(&config))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -190,7 +190,7 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
         }
         Command::Provision(wanted) => {
             let streams = config::Streams::load(cli.config, &env)?;
-            let _telemetry = telemetry::start("gateway-svc");
+            let _telemetry = start_telemetry(&telemetry::Settings::default())?;
             runtime()?.block_on(app::make_streams(&streams, &wanted))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -200,6 +200,12 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Starts telemetry. Gateways have no names: each life of one has an id of its own.
+fn start_telemetry(settings: &telemetry::Settings) -> anyhow::Result<telemetry::Telemetry> {
+    let instance = uuid::Uuid::now_v7().to_string();
+    Ok(telemetry::start("gateway-svc", instance, settings)?)
 }
 
 /// Notes where the process is to die, if a test wants that.

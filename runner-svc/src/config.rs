@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use platform::config::{self, ConfigError, Environment, Problems};
 use platform::nats::{NatsFile, Settings};
+use platform::telemetry::{self, TelemetryFile};
 use platform::times::Times;
 use schemas::ids::{ProjectName, RunnerId};
 use schemas::permissions::runner_user;
@@ -46,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) labels: Vec<String>,
     /// The times that the runners of a shared project hold each other to.
     pub(crate) times: Times,
+    /// What is sent where, and how lines look.
+    pub(crate) telemetry: telemetry::Settings,
     /// The projects it serves.
     pub(crate) projects: BTreeMap<ProjectName, Project>,
 }
@@ -104,6 +107,8 @@ struct File {
     labels: Vec<String>,
     #[serde(default)]
     claude: ClaudeFile,
+    #[serde(default)]
+    telemetry: TelemetryFile,
     #[serde(default)]
     projects: BTreeMap<String, ProjectFile>,
 }
@@ -240,6 +245,7 @@ impl File {
         let claude = Claude { program, model: self.claude.model, env: self.claude.env };
         check_labels(&self.labels, problems);
         let times = Times::read(env, problems);
+        let telemetry = self.telemetry.check(env, problems);
         let projects = projects(self.projects, problems);
         Some(Config {
             name: name?,
@@ -253,6 +259,7 @@ impl File {
             claude,
             labels: self.labels,
             times,
+            telemetry: telemetry?,
             projects,
         })
     }

@@ -163,12 +163,16 @@ fn with_config(
 }
 
 fn serve(config: config::Config, env: Env) -> anyhow::Result<ExitCode> {
-    let _telemetry = telemetry::start("runner-svc");
+    let _telemetry = start_telemetry(&config)?;
     let crash_at = env.get(OsStr::new(platform::crash::VARIABLE)).and_then(|at| at.to_str());
     platform::crash::arm(crash_at, crash::POINTS)?;
     let stop = CancellationToken::new();
     let service = app::serve(config, env, stop.clone());
     shutdown::run(runtime()?, shutdown::run_until_signalled(stop, service))
+}
+
+fn start_telemetry(config: &config::Config) -> anyhow::Result<telemetry::Telemetry> {
+    Ok(telemetry::start("runner-svc", config.name.as_str(), &config.telemetry)?)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
@@ -179,14 +183,14 @@ fn doctor(config: config::Config, env: Env) -> anyhow::Result<ExitCode> {
 
 #[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
 fn accept_bus(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
-    let _telemetry = telemetry::start("runner-svc");
+    let _telemetry = start_telemetry(&config)?;
     runtime()?.block_on(app::accept_bus(&config))?;
     Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
 fn accept_name(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
-    let _telemetry = telemetry::start("runner-svc");
+    let _telemetry = start_telemetry(&config)?;
     runtime()?.block_on(app::accept_name(&config))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,135 @@
+//! The way to the collector: OTLP over HTTP, from threads of the SDK's own.
+//!
+//! What is to be sent waits in a queue with a bound, and what finds it full is dropped: a collector
+//! that is gone, slow or never answers costs its telemetry and nothing else. A span that ends is
+//! only put into the queue. That the collector is away is one line of the log, and that it is back
+//! another; nothing here fails a caller.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry_otlp::{ExporterBuildError, Protocol, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter as Export,
+};
+use reqwest::blocking::Client;
+use reqwest::redirect::Policy;
+use thiserror::Error;
+
+/// The most ended spans that wait to be sent: a minute of a busy service, and a few megabytes.
+const QUEUE_MAX: usize = 4096;
+/// The most that are sent at once, as the SDK has it.
+const BATCH_MAX: usize = 512;
+/// How long an ended span waits at most before it is sent: what a `kill -9` may lose.
+const SEND_EVERY: Duration = Duration::from_secs(1);
+/// How long one sending may take, the SDK's tries within it included.
+const SEND_MAX: Duration = Duration::from_secs(5);
+
+/// Why nothing can be sent.
+#[derive(Debug, Error)]
+pub enum ExportError {
+    /// The client does not come up: for https there are no certificates to trust.
+    #[error("no connection to the collector can be made")]
+    Client(#[source] reqwest::Error),
+    /// The exporter was refused.
+    #[error("the exporter was refused")]
+    Exporter(#[source] ExporterBuildError),
+}
+
+/// Where telemetry is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Collector {
+    client: Client,
+    url: String,
+}
+
+impl Collector {
+    /// The collector at this base URL. Connects to nobody yet.
+    pub(super) fn new(url: &str) -> Result<Self, ExportError> {
+        let builder = Client::builder().timeout(SEND_MAX).redirect(Policy::none());
+        // Without TLS nobody's certificates are looked for, which a small container has none of.
+        let builder = if url.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
+        let client = builder.build().map_err(ExportError::Client)?;
+        Ok(Self { client, url: url.to_owned() })
+    }
+
+    /// What sends spans, in batches.
+    pub(super) fn spans(&self) -> Result<BatchSpanProcessor, ExportError> {
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_http_client(self.client.clone())
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(format!("{}/v1/traces", self.url))
+            .with_timeout(SEND_MAX)
+            .build()
+            .map_err(ExportError::Exporter)?;
+        let config = BatchConfigBuilder::default()
+            .with_max_queue_size(QUEUE_MAX)
+            .with_max_export_batch_size(BATCH_MAX)
+            .with_scheduled_delay(SEND_EVERY)
+            .build();
+        let spans = Spans { exporter, heard: Heard::new("spans") };
+        Ok(BatchSpanProcessor::builder(spans).with_batch_config(config).build())
+    }
+}
+
+/// Sends spans, and tells only of changes: the SDK would say so of each batch that fails.
+#[derive(Debug)]
+struct Spans {
+    exporter: opentelemetry_otlp::SpanExporter,
+    heard: Heard,
+}
+
+impl Export for Spans {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let count = batch.len();
+        self.heard.tell(&self.exporter.export(batch).await, count);
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+/// Whether the collector took the last batch.
+#[derive(Debug)]
+pub(super) struct Heard {
+    what: &'static str,
+    away: AtomicBool,
+}
+
+impl Heard {
+    /// Nothing was sent yet.
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what, away: AtomicBool::new(false) }
+    }
+
+    /// Says what came of a batch, if that is news.
+    pub(super) fn tell(&self, result: &OTelSdkResult, count: usize) {
+        let what = self.what;
+        match result {
+            Ok(()) => {
+                if self.away.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the collector takes {what} again");
+                }
+            }
+            Err(error) => {
+                if !self.away.swap(true, Ordering::Relaxed) {
+                    let error = error.to_string();
+                    tracing::warn!(
+                        error,
+                        count,
+                        "the collector takes no {what}: they are dropped until it does"
+                    );
+                }
+            }
+        }
+    }
+}
