@@ -15,7 +15,7 @@ use harness::discord_sim::{self, BOT_ID, ChannelId, Discord, Draft, MessageId, V
 use harness::sweeper::Reach;
 use harness::{
     ClaudeSettings, DiscordSettings, Environments, Folder, Noted, Plan, Ports, ProjectSettings,
-    Settings, Stack, built, free_port, processes, project,
+    Settings, Stack, built, free_port, processes, project, said,
 };
 use tempfile::TempDir;
 use tokio::task::block_in_place;
@@ -294,9 +294,11 @@ impl Place {
     }
 }
 
-/// How many posts of the bot a thread has.
+/// How many posts of the bot a thread has that say something. A status message, which comes while a run
+/// waits for a slot, and goes, is none.
 pub(crate) fn posts(view: &View<'_>, thread: ChannelId) -> usize {
-    view.guild.messages(thread).filter(|message| message.author == BOT_ID).count()
+    let by_bot = view.guild.messages(thread).filter(|message| message.author == BOT_ID);
+    by_bot.filter(|message| said(message).is_some()).count()
 }
 
 fn settings(
