@@ -12,6 +12,7 @@ use platform::clock::now_ms;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
 use platform::nats;
+use platform::supervisor::Supervisor;
 use platform::tasks::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -35,12 +36,16 @@ use crate::{
 /// Events that may wait between Discord and the store.
 const EVENTS_MAX: usize = 1024;
 
-/// Serves until `stop`, or until Discord lets the bot in no more.
+/// Serves until `stop`, or until Discord lets the bot in no more. `supervisor` is told how it goes.
 ///
 /// # Errors
 ///
 /// What kept it from starting, or what ended it.
-pub(crate) async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    config: Config,
+    supervisor: Supervisor,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let readiness = Readiness::new(&["store", "nats", "discord", EXAMINED]);
     let listener = TcpListener::bind(config.http_listen)
         .await
@@ -49,6 +54,7 @@ pub(crate) async fn serve(config: Config, stop: CancellationToken) -> anyhow::Re
     let mut tasks = Tasks::new();
     let pages = health::serve(listener, readiness.clone(), stop.child_token());
     tasks.spawn("the health pages", async move { Ok(pages.await?) });
+    tasks.spawn("supervision", ended(supervisor.run(readiness.clone(), stop.clone())));
 
     let started = tokio::select! {
         started = start(config, &readiness, &stop, &mut tasks) => started.map(Some),
@@ -126,7 +132,7 @@ async fn start(
     let publishing = publisher::run(
         Arc::clone(&routes),
         folder.clone(),
-        signals.clone(),
+        (signals.clone(), readiness.clone()),
         config.times.given_up,
         stop.clone(),
     );

@@ -28,6 +28,11 @@ use crate::store::{Folded, Store, StoreError};
 /// The longest pause before a failed feed is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// How often it is seen that a feed is still waited for.
+const TURN: Duration = Duration::from_secs(30);
+/// What the watchdog knows it by.
+const LOOP: &str = "feed";
+
 /// Why a record was not folded.
 #[derive(Debug, Error)]
 pub(crate) enum FoldError {
@@ -144,6 +149,7 @@ pub(crate) async fn run(bus: Bus, folder: Folder, readiness: Readiness, stop: Ca
         ExponentialBuilder::new().with_max_delay(PAUSE_MAX).without_max_times().with_jitter();
     let mut pause = pauses.build();
     loop {
+        readiness.turns(LOOP);
         // A pull that nobody answers is heard of by nobody.
         let looked = stop.run_until_cancelled(look(&bus, &readiness)).await;
         if let Some(seen @ (Seen::Whole | Seen::Nothing)) = looked {
@@ -175,6 +181,7 @@ async fn follow(
     let mut brought = false;
     let mut again = Instant::now() + PAUSE_MAX;
     loop {
+        looks.readiness.turns(LOOP);
         let next = tokio::select! {
             biased;
             () = stop.cancelled() => return brought,
@@ -185,6 +192,7 @@ async fn follow(
                 continue;
             }
             next = feed.next() => next,
+            () = tokio::time::sleep(TURN) => continue,
         };
         match next {
             Some(Ok(delivery)) => {

@@ -52,6 +52,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use platform::config::{ConfigError, Environment, environment};
+use platform::supervisor::Supervisor;
 use platform::{EXIT_CONFIG, shutdown, telemetry};
 use schemas::ids::{ProjectName, RunId, RunnerId, ThreadId};
 use tokio_util::sync::CancellationToken;
@@ -154,8 +155,9 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             let config = config::Config::load(cli.config, &env)?;
             let _telemetry = start_telemetry(&config.telemetry)?;
             arm(&env)?;
+            let supervisor = Supervisor::of(|name| env.get(name).map(String::as_str));
             let stop = CancellationToken::new();
-            let service = app::serve(config, stop.clone());
+            let service = app::serve(config, supervisor, stop.clone());
             Ok(shutdown::run(runtime()?, shutdown::run_until_signalled(stop, service))?)
         }
         Command::Doctor => {

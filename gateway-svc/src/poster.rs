@@ -98,6 +98,7 @@ impl Locked {
 pub(crate) async fn run(poster: Poster, signals: Signals, stop: CancellationToken) {
     let mut threads = JoinSet::new();
     while !stop.is_cancelled() {
+        poster.readiness.turns("posting");
         let leased = match lease(&poster, threads.len()).await {
             Ok(leased) => leased,
             Err(error) => {

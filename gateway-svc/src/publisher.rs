@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use platform::clock::now_ms;
+use platform::health::Readiness;
 use schemas::control::Controls;
 use schemas::request::{Request, Task};
 use schemas::rights::Rights;
@@ -32,16 +33,19 @@ use crate::unsafe_mode;
 /// How long a lost signal or a lost message can go unnoticed.
 const EVERY: Duration = Duration::from_secs(15);
 
+/// What the watchdog knows it by.
+const LOOP: &str = "publishing";
+
 /// Publishes what is released, until `stop`. `given_up`: when a runner that shows itself no more is.
 pub(crate) async fn run(
     routes: Arc<Routes>,
     folder: Folder,
-    signals: Signals,
+    (signals, readiness): (Signals, Readiness),
     given_up: Duration,
     stop: CancellationToken,
 ) {
     loop {
-        if let Err(error) = reconcile(&routes, &folder, given_up).await {
+        if let Err(error) = reconcile(&routes, &folder, &readiness, given_up).await {
             tracing::warn!(error = format!("{error:#}"), "publishing waits");
         }
         tokio::select! {
@@ -52,11 +56,19 @@ pub(crate) async fn run(
     }
 }
 
-async fn reconcile(routes: &Routes, folder: &Folder, given_up: Duration) -> anyhow::Result<()> {
+async fn reconcile(
+    routes: &Routes,
+    folder: &Folder,
+    readiness: &Readiness,
+    given_up: Duration,
+) -> anyhow::Result<()> {
     let Folder { store, bus, .. } = folder;
     store.release_due(now_ms()).await?;
     let sights = store.sights().await?;
+    readiness.turns(LOOP);
     for released in store.released().await? {
+        // Each may wait for a NATS that does not answer.
+        readiness.turns(LOOP);
         let run = released.request.run.clone();
         let known = routes.project(&released.request.project);
         let terms = known.map_or(&placement::USUAL, |project| &project.terms);
@@ -77,6 +89,7 @@ async fn reconcile(routes: &Routes, folder: &Folder, given_up: Duration) -> anyh
         }
     }
     for stopping in store.stopping().await? {
+        readiness.turns(LOOP);
         let run = stopping.key.run.clone();
         if let Err(error) = stop(store, bus, &stopping).await {
             tracing::warn!(%run, error = format!("{error:#}"), "an ended run waits to be stopped");

@@ -7,15 +7,21 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::doctor::Finding;
+
+/// How long a loop may take for one round before it counts as standing still. A round that waits for all
+/// that it may wait for, each to its own end, takes a minute.
+pub const ROUND_MAX: Duration = Duration::from_secs(300);
 
 /// The parts of a service and why each is not ready. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -27,13 +33,23 @@ struct Parts {
     own: BTreeMap<&'static str, Option<String>>,
     /// What was wrong when everything was last looked at.
     found: Vec<String>,
+    /// When each loop went round last.
+    rounds: BTreeMap<&'static str, Instant>,
+}
+
+impl Parts {
+    /// The loops that go round no more, and for how long.
+    fn still(&self, now: Instant) -> impl Iterator<Item = (&'static str, Duration)> {
+        let since = move |(name, last): (&&'static str, &Instant)| (*name, now - *last);
+        self.rounds.iter().map(since).filter(|(_, since)| ROUND_MAX <= *since)
+    }
 }
 
 impl Readiness {
     /// Announces parts; they are not ready until [`Readiness::ready`] says so.
     pub fn new(parts: &[&'static str]) -> Self {
         let own = parts.iter().map(|part| (*part, Some("starting".to_owned()))).collect();
-        Self(Arc::new(Mutex::new(Parts { own, found: Vec::new() })))
+        Self(Arc::new(Mutex::new(Parts { own, ..Parts::default() })))
     }
 
     /// `part` can do its work.
@@ -44,6 +60,17 @@ impl Readiness {
     /// `part` cannot do its work, and why.
     pub fn not_ready(&self, part: &'static str, why: impl Into<String>) {
         self.set(part, Some(why.into()));
+    }
+
+    /// The loop of this name goes round. The first time announces it: from then on it must, each
+    /// [`ROUND_MAX`], or the service counts as hanging.
+    pub fn turns(&self, name: &'static str) {
+        self.lock().rounds.insert(name, Instant::now());
+    }
+
+    /// Whether a loop goes round no more.
+    pub fn stands_still(&self, now: Instant) -> bool {
+        self.lock().still(now).next().is_some()
     }
 
     /// Everything was looked at. Returns what is wrong now and was not before.
@@ -65,12 +92,20 @@ impl Readiness {
 
     /// What is not ready, a line each; empty when all is.
     pub fn missing(&self) -> String {
+        self.missing_at(Instant::now())
+    }
+
+    fn missing_at(&self, now: Instant) -> String {
         let parts = self.lock();
         let not_ready = |(part, why): (&&str, &Option<String>)| {
             why.as_ref().map(|why| format!("{part}: {why}\n"))
         };
         let own = parts.own.iter().filter_map(not_ready);
-        own.chain(parts.found.iter().map(|line| format!("{line}\n"))).collect()
+        let found = parts.found.iter().map(|line| format!("{line}\n"));
+        let still = parts.still(now);
+        let still = still
+            .map(|(name, since)| format!("{name}: has stood still for {} s\n", since.as_secs()));
+        own.chain(found).chain(still).collect()
     }
 }
 
@@ -112,6 +147,18 @@ mod tests {
         assert_eq!(readiness.missing(), "nats: no connection\n");
         readiness.ready("nats");
         assert_eq!(readiness.missing(), "");
+    }
+
+    #[test]
+    fn a_loop_that_goes_round_no_more_is_named() {
+        let readiness = Readiness::new(&[]);
+        readiness.turns("posting");
+        let began = Instant::now();
+        assert!(!readiness.stands_still(began));
+        let later = began + ROUND_MAX;
+        assert!(readiness.stands_still(later));
+        assert_eq!(readiness.missing_at(later), "posting: has stood still for 300 s\n");
+        assert_eq!(readiness.missing_at(began), "");
     }
 
     #[test]

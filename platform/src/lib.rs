@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod health;
 pub mod nats;
 pub mod shutdown;
+pub mod supervisor;
 pub mod tasks;
 pub mod telemetry;
 pub mod times;

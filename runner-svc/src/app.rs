@@ -4,7 +4,7 @@
 //! next start adopts them.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
 use platform::nats::{self, Link};
+use platform::supervisor::Supervisor;
 use platform::tasks::Tasks;
 use schemas::ids::StateId;
 use schemas::presence::Presence;
@@ -47,6 +48,9 @@ use crate::worktree::Worktrees;
 /// that is not answered, and some time to spare of what a service has for its end.
 const LAST_WRITES_MAX: Duration = Duration::from_secs(7);
 
+/// The variable by which our unit says in which slice of systemd claude is to live.
+const SLICE: &str = "HOLDFAST_SLICE";
+
 /// The socket that tmux gets: one for each state directory, so that two runners on one host never
 /// see each other's sessions.
 pub(crate) fn tmux_socket(id: StateId) -> String {
@@ -73,6 +77,12 @@ pub(crate) async fn serve(
     let mut tasks = Tasks::new();
     let pages = health::serve(listener, readiness.clone(), stop.child_token());
     tasks.spawn("the health pages", async move { Ok(pages.await?) });
+    let supervisor = Supervisor::of(|name| env.get(OsStr::new(name))?.to_str());
+    let telling = supervisor.run(readiness.clone(), stop.clone());
+    tasks.spawn("supervision", async move {
+        telling.await;
+        Ok(())
+    });
 
     let begun = tokio::select! {
         begun = begin(config, env, &state, &readiness, &stop, &mut tasks) => begun.map(Some),
@@ -107,6 +117,8 @@ async fn begin(
 ) -> anyhow::Result<(Arc<Host>, Attempts)> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let tmux = Tmux::new(tmux_socket(state.id), program, for_tmux(&env));
+    let set = |name: &str| env.get(OsStr::new(name)).map(OsString::as_os_str);
+    let tmux = tmux.in_slice(set(SLICE), set("XDG_RUNTIME_DIR"));
     let link = nats::connect_patiently(&config.nats, "holdfast-runner", readiness).await?;
     let redactor = Redactor::new(&env, &config.claude.env);
     let (bus, name) =
@@ -241,6 +253,7 @@ async fn presence(host: Arc<Host>, name: Name) -> anyhow::Result<()> {
     let mut timer = tokio::time::interval(PRESENCE_EVERY);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while host.stop.run_until_cancelled(timer.tick()).await.is_some() {
+        host.readiness.turns("presence");
         let Some(shown) = host.stop.run_until_cancelled(show(&host, &name)).await else { break };
         if let Err(not_ours) = shown {
             host.stop.cancel();

@@ -33,6 +33,8 @@ const ALONE: Duration = Duration::from_secs(30);
 const IN_TURN: Duration = Duration::from_secs(1);
 /// The longest pause after a fetch that failed.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How often it is seen that work is still waited for, or a slot.
+const TURN: Duration = Duration::from_secs(30);
 /// The number of the runner's own consumer.
 const OWN: usize = 0;
 
@@ -103,13 +105,12 @@ pub(crate) async fn run(
     let mut coming: FuturesUnordered<BoxFuture<'_, Came>> = FuturesUnordered::new();
     let mut spare: Option<Slot> = None;
     loop {
+        readiness.turns("fetching");
         while let Some(ended) = attempts.try_join_next() {
             report(ended);
         }
         let is_draining = draining::is_on(&host.config.state_dir);
-        if is_draining {
-            spare = None;
-        }
+        spare = spare.filter(|_| !is_draining);
         while !is_draining
             && let Some(slot) = spare.take().or_else(|| Arc::clone(slots).try_acquire_owned().ok())
         {
@@ -136,6 +137,7 @@ pub(crate) async fn run(
             }
             () = host.candidates.ripened(), if !is_draining => continue,
             () = draining::is_over(&host.watcher, &host.config.state_dir), if is_draining => continue,
+            () = tokio::time::sleep(TURN) => continue,
         };
         let Came { from, fetched } = came;
         match fetched {

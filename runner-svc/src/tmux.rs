@@ -21,6 +21,10 @@ use thiserror::Error;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use self::scope::Slice;
+
+mod scope;
+
 /// How long tmux may take for one call; it takes milliseconds unless the machine is in trouble.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -137,6 +141,16 @@ pub(crate) struct Tmux {
     socket: String,
     program: PathBuf,
     env: BTreeMap<OsString, OsString>,
+    slice: Option<Slice>,
+}
+
+/// How tmux is called.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// As it is.
+    Plain,
+    /// So that a server that it starts lives in a scope of its own, where there is a slice for that.
+    InScope,
 }
 
 impl Tmux {
@@ -151,7 +165,13 @@ impl Tmux {
         for inside in ["TMUX", "TMUX_PANE"] {
             env.remove(OsStr::new(inside));
         }
-        Tmux { socket: socket.into(), program: program.into(), env }
+        Tmux { socket: socket.into(), program: program.into(), env, slice: None }
+    }
+
+    /// The same, whose server is started in this slice of the systemd that `runtime_dir`
+    /// (`XDG_RUNTIME_DIR`) leads to, if both are given. The server has that variable too, then.
+    pub(crate) fn in_slice(self, slice: Option<&OsStr>, runtime_dir: Option<&OsStr>) -> Self {
+        Self { slice: Slice::new(slice, runtime_dir), ..self }
     }
 
     /// Asks for the version and checks it.
@@ -185,11 +205,11 @@ impl Tmux {
         words.add(&["new-session", "-d", "-s", name.0, "-n", KEEPER_WINDOW]).add(&SIZE);
         words.add(&["--"]).add(&self.window("keep", dir));
         let is_to_wait = |said: &str| is_going(said) || is_no_server(said);
-        let mut output = self.call_again_while(is_to_wait, &words.0).await?;
+        let mut output = self.call_again_while(is_to_wait, &words.0, Way::InScope).await?;
         if stderr(&output).starts_with("duplicate session") {
             // In one call: a server whose last session goes would go with it.
             let mut again = Words::new(&["kill-session", "-t", &format!("={name}"), ";"]);
-            output = self.call(&again.add(&words.0).0).await?;
+            output = self.call_in_scope(&again.add(&words.0).0).await?;
         }
         if !output.status.success() {
             return Err(failed("new-session", &output));
@@ -220,7 +240,7 @@ impl Tmux {
     /// Any [`TmuxError`] but `TooOld`: then nothing is known about any session.
     pub(crate) async fn sessions(&self) -> Result<Vec<String>, TmuxError> {
         let words = ["list-sessions", "-F", "#{session_name}"];
-        let output = self.call_again_while(is_going, &words).await?;
+        let output = self.call_again_while(is_going, &words, Way::Plain).await?;
         if output.status.success() {
             let text = String::from_utf8_lossy(&output.stdout);
             return Ok(text.lines().map(str::to_owned).collect());
@@ -250,7 +270,7 @@ impl Tmux {
     pub(crate) async fn kill_session(&self, name: &str) -> Result<bool, TmuxError> {
         let name = SessionName::parse(name)?;
         let words = ["kill-session", "-t", &format!("={name}")];
-        let output = self.call_again_while(is_going, &words).await?;
+        let output = self.call_again_while(is_going, &words, Way::Plain).await?;
         let said = stderr(&output);
         if output.status.success() {
             return Ok(true);
@@ -276,11 +296,16 @@ impl Tmux {
         &self,
         is_to_wait: impl Fn(&str) -> bool,
         words: &[impl AsRef<OsStr>],
+        way: Way,
     ) -> Result<Output, TmuxError> {
         let mut pauses = GOING_PAUSES_MS.into_iter();
         let mut late = 0;
         loop {
-            match self.call(words).await {
+            let called = match way {
+                Way::Plain => self.call(words).await,
+                Way::InScope => self.call_in_scope(words).await,
+            };
+            match called {
                 Err(TmuxError::TimedOut { .. }) if late < LATE_MAX => late += 1,
                 Ok(output) if output.status.code().is_none() || is_to_wait(&stderr(&output)) => {
                     let Some(pause) = pauses.next() else { return Ok(output) };
@@ -291,10 +316,38 @@ impl Tmux {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one file that runs tmux")]
     async fn call(&self, words: &[impl AsRef<OsStr>]) -> Result<Output, TmuxError> {
-        let mut command = Command::new("tmux");
+        self.end_of(self.command("tmux"), words).await
+    }
+
+    /// Calls in a scope of its own; without one where none is wanted, or can be made.
+    async fn call_in_scope(&self, words: &[impl AsRef<OsStr>]) -> Result<Output, TmuxError> {
+        let Some(slice) = &self.slice else { return self.call(words).await };
+        let mut command = self.command(scope::PROGRAM);
+        let (name, value) = slice.env();
+        command.env(name, value).args(slice.words()).arg("tmux");
+        let why = match self.end_of(command, words).await {
+            Ok(output) if scope::failed(&output) => stderr(&output),
+            Err(TmuxError::DoesNotStart(error)) => error.to_string(),
+            called => return called,
+        };
+        tracing::warn!(why, "tmux gets no scope of its own, and lives in the runner's unit");
+        self.call(words).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one file that runs tmux")]
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().envs(&self.env);
+        command
+    }
+
+    /// Waits for tmux, which the command ends with, on our socket.
+    async fn end_of(
+        &self,
+        mut command: Command,
+        words: &[impl AsRef<OsStr>],
+    ) -> Result<Output, TmuxError> {
         command.args(["-L", &self.socket, "-f", "/dev/null"]).args(words);
         command.stdin(Stdio::null()).kill_on_drop(true);
         match timeout(CALL_DEADLINE, command.output()).await {

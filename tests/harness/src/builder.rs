@@ -14,6 +14,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::ending::QUIET_WITHIN;
 use crate::folder::Folder;
+use crate::parts::Part;
 use crate::ports::free_port;
 use crate::service::Environment;
 use crate::settings::{ClaudeSettings, DiscordSettings, ProjectSettings, Settings};
@@ -102,6 +103,7 @@ pub struct Builder {
     status: &'static str,
     runners: Runners,
     env: Environment,
+    gateway_env: Environment,
     runner_env: Environment,
     claude_env: BTreeMap<String, String>,
     with_gateway: bool,
@@ -127,6 +129,7 @@ impl Default for Builder {
             status: "\n[status]\nshow = false\n",
             runners: Runners::One,
             env: Environment::new(),
+            gateway_env: Environment::new(),
             runner_env: Environment::new(),
             claude_env: BTreeMap::new(),
             with_gateway: true,
@@ -224,6 +227,16 @@ impl Builder {
     /// A variable of the runner's environment.
     pub fn runner_env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.runner_env.insert(name.into(), value.into());
+        self
+    }
+
+    /// A variable of the environment of one of the two services.
+    pub(crate) fn part_env(mut self, part: Part, name: &str, value: impl Into<OsString>) -> Self {
+        let env = match part {
+            Part::Gateway => &mut self.gateway_env,
+            Part::Runner | Part::Nats => &mut self.runner_env,
+        };
+        env.insert(name.into(), value.into());
         self
     }
 
@@ -395,11 +408,9 @@ impl Builder {
         let token = discord_sim::DEFAULT_TOKEN;
         let mut all = base(folder);
         all.extend(self.env.clone());
-        Environments {
-            all,
-            gateway: [("DISCORD_TOKEN".into(), token.into())].into(),
-            runner: self.runner_env.clone(),
-        }
+        let mut gateway = self.gateway_env.clone();
+        gateway.insert("DISCORD_TOKEN".into(), token.into());
+        Environments { all, gateway, runner: self.runner_env.clone() }
     }
 }
 

@@ -24,6 +24,7 @@
 //! | `cluster.rs` | a bus of three servers |
 //! | `browser.rs` | a headless Chromium, to use the page of the simulated Discord as a person does |
 //! | `ending.rs` | what a story must not leave behind |
+//! | `notified.rs`, `cgroup.rs`, `systemd.rs` | what a service tells systemd; a cgroup as of a unit; the real systemd, where it is installed |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
 //! | `postgres.rs`, `second_gateway.rs` | a store that several gateways share |
 //! | `stack.rs`, `settings.rs`, `nats.rs` | the three servers, and the configuration written for them |
@@ -36,6 +37,7 @@
 mod accounts;
 mod browser;
 pub mod builder;
+mod cgroup;
 mod cluster;
 mod colleague;
 mod disk;
@@ -47,6 +49,7 @@ pub mod jetstream;
 mod ledger;
 mod measure;
 mod nats;
+mod notified;
 mod operator;
 mod parts;
 mod ports;
@@ -63,6 +66,7 @@ mod service;
 mod settings;
 mod stack;
 pub mod sweeper;
+mod systemd;
 mod twin;
 mod waiting;
 mod world;
@@ -70,12 +74,14 @@ mod world;
 pub use anthropic_sim::{self, Sim as Anthropic};
 pub use browser::{Browser, Tab};
 pub use builder::{Builder, Claude, Content, People};
+pub use cgroup::Cgroup;
 pub use colleague::{COLLEAGUE, Colleague, SCALED_ACK_WAIT};
 pub use discord_sim::{self, Discord};
 pub use disk::Disk;
 pub use folder::Folder;
 pub use ledger::{Ledger, Noted};
 pub use nats::Nats;
+pub use notified::Notified;
 pub use operator::Stored;
 pub use parts::Part;
 pub use ports::{free_port, is_free};
@@ -88,5 +94,6 @@ pub use secured::{Certificate, Door, Try};
 pub use service::{Environment, Plan, Service};
 pub use settings::{ClaudeSettings, Configs, DiscordSettings, ProjectSettings, Settings};
 pub use stack::{Environments, Ports, Stack};
+pub use systemd::Systemd;
 pub use twin::{Twin, copy_folder};
 pub use world::{PATIENCE, World};

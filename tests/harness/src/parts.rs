@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use tokio::task::block_in_place;
 
+use crate::cgroup::Cgroup;
 use crate::measure::Happened::{Killed, Started, Stopped};
 use crate::proxy::Proxy;
 use crate::service::{Plan, Service};
@@ -163,6 +164,13 @@ impl World {
     pub async fn set_runner_env(&self, name: &str, value: impl Into<OsString>) {
         let mut stack = self.stack.lock().await;
         stack.runner().plan_mut().env.insert(name.into(), value.into());
+    }
+
+    /// Has the runner started in a cgroup, from its next start on.
+    pub async fn runner_in(&self, cgroup: &Cgroup) {
+        let mut stack = self.stack.lock().await;
+        let plan = stack.runner().plan_mut();
+        *plan = cgroup.start_in(plan.clone());
     }
 
     /// A variable of the runner's environment; empty if it has none.

@@ -47,7 +47,8 @@ fn names(pid: u32, folder: &Path) -> bool {
     holds(&file("cmdline")) || holds(&file("environ")) || is_inside()
 }
 
-fn command(pid: u32) -> String {
+/// The command line of a process; empty when it has ended.
+pub(crate) fn command(pid: u32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy);
     words.collect::<Vec<_>>().join(" ").trim_end().to_owned()

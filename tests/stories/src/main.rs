@@ -54,6 +54,7 @@ mod shared;
 mod shut_out;
 mod status;
 mod steering;
+mod supervised;
 mod threadless;
 mod threads;
 mod unchanged;
