@@ -3,6 +3,7 @@
 //! [`Config::load`] is called once, before any port is bound; no invalid value gets past it.
 //! Secrets come from the environment or from files of their own, and are never printed.
 
+mod channels;
 mod files;
 mod limits;
 
@@ -184,9 +185,10 @@ struct StatusFile {
     show: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProjectFile {
+    #[serde(default)]
     channels: Vec<String>,
     /// A word or a table: taken as it comes, so that its problems are told with the others.
     allow: Option<serde_json::Value>,
@@ -247,8 +249,8 @@ impl Config {
     /// [`ConfigError`]; [`ConfigError::Invalid`] lists all problems at once.
     pub(crate) fn load(named: Option<PathBuf>, env: &Environment) -> Result<Self, ConfigError> {
         let path = config::locate(named, FILE, env)?;
-        let file: File = config::read(&path)?;
         let mut problems = Problems::default();
+        let file = channels::read(&path, env, &mut problems)?;
         let config = file.check(&path, env, &mut problems);
         problems.none(&path)?;
         Ok(config.expect("a configuration without problems is whole"))
@@ -276,8 +278,8 @@ impl Streams {
     /// [`ConfigError`]; [`ConfigError::Invalid`] lists all problems at once.
     pub(crate) fn load(named: Option<PathBuf>, env: &Environment) -> Result<Self, ConfigError> {
         let path = config::locate(named, FILE, env)?;
-        let file: File = config::read(&path)?;
         let mut problems = Problems::default();
+        let file = channels::read(&path, env, &mut problems)?;
         let nats = file.nats().check(ADMIN, &path, env, &mut problems);
         let (projects, shared) = file.names(&mut problems);
         let times = Times::read(env, &mut problems);
@@ -304,8 +306,8 @@ impl Names {
     /// As for [`Streams::load`].
     pub(crate) fn load(named: Option<PathBuf>, env: &Environment) -> Result<Self, ConfigError> {
         let path = config::locate(named, FILE, env)?;
-        let file: File = config::read(&path)?;
         let mut problems = Problems::default();
+        let file = channels::read(&path, env, &mut problems)?;
         let (projects, _) = file.names(&mut problems);
         problems.none(&path)?;
         let nats_url = over(env, "NATS_URL", file.nats_url).unwrap_or_else(|| NATS_URL.into());

@@ -37,6 +37,9 @@ pub(crate) struct Wanted {
     /// projects it keeps those it has, or gets all. May be given several times.
     #[arg(long = "runner", value_name = "NAME[=PROJECT,...]")]
     runners: Vec<Joining>,
+    /// A runner that is named without projects gets all those of the configuration, also when it had some.
+    #[arg(long)]
+    all_projects: bool,
     /// A project whose files are kept, beside those of the configuration.
     #[arg(long = "project", value_name = "NAME")]
     projects: Vec<ProjectName>,
@@ -92,7 +95,7 @@ pub(crate) fn write_keys(
 ) -> anyhow::Result<Vec<String>> {
     let Names { nats_url, mut projects } = configured;
     projects.extend(wanted.projects.iter().chain(&wanted.shared).cloned());
-    keys::write(dir, &nats_url, &projects, &wanted.runners)
+    keys::write(dir, &nats_url, &projects, &wanted.runners, wanted.all_projects)
 }
 
 /// Makes what is wanted, and what every Holdfast needs. A shared project has a consumer that its

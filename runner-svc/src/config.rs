@@ -2,6 +2,8 @@
 //!
 //! [`Config::load`] is called once, before any port is bound; no invalid value gets past it.
 
+mod folder;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -122,7 +124,7 @@ struct ClaudeFile {
     env: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProjectFile {
     directory: PathBuf,
@@ -167,8 +169,9 @@ impl Config {
         host: &str,
     ) -> Result<Self, ConfigError> {
         let path = config::locate(named, FILE, env)?;
-        let file: File = config::read(&path)?;
+        let mut file: File = config::read(&path)?;
         let mut problems = Problems::default();
+        folder::add(&mut file.projects, env, &mut problems);
         let config = file.check(&path, env, host, &mut problems);
         problems.none(&path)?;
         Ok(config.expect("a configuration without problems is whole"))

@@ -38,8 +38,9 @@ struct Known {
 }
 
 impl Known {
-    /// With these as well. A runner that is named without projects keeps those it has, or gets all.
-    fn with(mut self, projects: &[ProjectName], joining: &[Joining]) -> Self {
+    /// With these as well. A runner that is named without projects keeps those it has, or gets all; with
+    /// `all` it gets all in any case.
+    fn with(mut self, projects: &[ProjectName], joining: &[Joining], all: bool) -> Self {
         self.projects.extend(projects.iter().cloned());
         for Joining { runner, projects } in joining {
             if let Some(projects) = projects {
@@ -50,6 +51,7 @@ impl Known {
                 (Some(projects), has) => {
                     has.into_iter().flatten().chain(projects).cloned().collect()
                 }
+                (None, Some(has)) if all => has.union(&self.projects).cloned().collect(),
                 (None, Some(has)) => has.clone(),
                 (None, None) => self.projects.clone(),
             };
@@ -69,13 +71,14 @@ pub(crate) fn write(
     url: &str,
     projects: &[ProjectName],
     joining: &[Joining],
+    all: bool,
 ) -> anyhow::Result<Vec<String>> {
     let at = || format!("cannot write keys into {}", dir.display());
     fs::create_dir_all(dir).with_context(at)?;
     fs::set_permissions(dir, Mode::from_mode(0o700)).with_context(at)?;
     let lock = File::create(dir.join(LOCK)).with_context(at)?;
     lock.lock().with_context(at)?;
-    let known = read(&dir.join(KNOWN))?.with(projects, joining);
+    let known = read(&dir.join(KNOWN))?.with(projects, joining, all);
     let text = serde_json::to_string_pretty(&known).context("who has a key is no JSON")?;
     replace(dir, KNOWN, 0o600, &text).with_context(at)?;
     let everyone: Vec<_> = known.projects.iter().cloned().collect();
@@ -190,7 +193,8 @@ mod tests {
 
     fn write_for(dir: &Path, names: &[&str]) -> String {
         let joining: Vec<_> = names.iter().map(|name| joining(name)).collect();
-        let said = write(dir, "tls://n:4222", &["api".parse().unwrap()], &joining).unwrap();
+        let projects = ["api".parse().unwrap()];
+        let said = write(dir, "tls://n:4222", &projects, &joining, false).unwrap();
         assert!(!said.join("\n").contains("\nSU"), "a seed is never printed");
         fs::read_to_string(dir.join(USERS)).unwrap()
     }
@@ -229,9 +233,18 @@ mod tests {
     }
 
     #[test]
-    fn a_runner_without_projects_gets_those_of_the_configuration() {
+    fn a_runner_without_projects_gets_those_of_the_configuration_and_later_ones_if_told() {
         let dir = tempfile::tempdir().unwrap();
         let users = write_for(dir.path(), &["build-1"]);
         assert!(users.contains("$KV.RUNS.api.*.*"), "{users}");
+        let more = ["api", "web"].map(|name| name.parse().unwrap());
+        write(dir.path(), "tls://n:4222", &more, &[joining("build-1")], false).unwrap();
+        let of = || {
+            let known: Known = read(&dir.path().join(KNOWN)).unwrap();
+            known.runners[&"build-1".parse().unwrap()].clone()
+        };
+        assert_eq!(of(), ["api".parse().unwrap()].into());
+        write(dir.path(), "tls://n:4222", &more, &[joining("build-1")], true).unwrap();
+        assert_eq!(of(), more.into());
     }
 }

@@ -58,6 +58,12 @@ impl Discord {
         self.hub.act(|guild| guild.ensure_channel(name))
     }
 
+    /// The text channel of this number, made now unless it is there: for a bot that is told its channels
+    /// before anybody can ask for them.
+    pub fn channel_of(&self, id: ChannelId, name: &str) {
+        self.hub.act(|guild| guild.ensure_channel_of(id, name));
+    }
+
     /// The role of this name, made now unless it is there.
     pub fn role(&self, name: &str) -> RoleId {
         self.hub.act(|guild| guild.ensure_role(name))

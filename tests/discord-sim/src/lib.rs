@@ -5,9 +5,9 @@
 //! test acts as a person through [`Discord`], waits for what must come, and commands faults.
 //!
 //! It enforces what a bot can run into: permissions, lengths, nonces, rate limits, archived and
-//! locked threads, intents, resumed sessions, interactions that want an answer in time. It never
-//! leaves loopback and never knows a bot's
-//! code: what is not said over REST or gateway does not reach it.
+//! locked threads, intents, resumed sessions, interactions that want an answer in time. It leaves
+//! loopback only when it is told to (`Options::listen`), and never knows a bot's code: what is not
+//! said over REST or gateway does not reach it.
 //!
 //! # Layout
 //!
@@ -45,7 +45,7 @@ mod tls;
 mod transcript;
 mod wire;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -104,11 +104,16 @@ impl Sim {
     ///
     /// When a port is taken, or the directory cannot be used.
     pub async fn start(options: Options) -> Result<Self> {
-        let rest = bind(options.rest_port).await?;
-        let gateway = bind(options.gateway_port).await?;
-        let page = bind(options.page_port).await?;
+        let at = |port| SocketAddr::from((options.listen, port));
+        let rest = bind(at(options.rest_port)).await?;
+        let gateway = bind(at(options.gateway_port)).await?;
+        let page = bind(at(options.page_port)).await?;
         let rest_addr = rest.local_addr().context("the port of REST has no address")?;
-        let gateway_url = format!("ws://{}", gateway.local_addr().context("no gateway address")?);
+        let gateway_addr = gateway.local_addr().context("no gateway address")?;
+        let gateway_url = match &options.host {
+            Some(host) => format!("ws://{host}:{}", gateway_addr.port()),
+            None => format!("ws://{gateway_addr}"),
+        };
         let page_url = format!("http://{}/", page.local_addr().context("no page address")?);
 
         let store = options.dir.as_deref().map(Store::open).transpose()?;
@@ -175,8 +180,7 @@ impl Drop for Sim {
     }
 }
 
-async fn bind(port: u16) -> Result<TcpListener> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 

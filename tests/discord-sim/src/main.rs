@@ -3,11 +3,13 @@
 //! It prints where it listens and runs until Ctrl+C or SIGTERM. Whatever else a test needs, it
 //! takes from the library.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use discord_sim::{Options, Sim};
+use discord_sim::{ChannelId, Options, Sim};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Discord's REST v10 and gateway on loopback, with a page to chat.
@@ -16,15 +18,21 @@ struct Arguments {
     /// The bot's token
     #[arg(long, default_value = discord_sim::DEFAULT_TOKEN)]
     token: String,
-    /// Text channels of the guild
-    #[arg(long = "channel", default_value = "general")]
-    channels: Vec<String>,
+    /// Text channels of the guild, each with a number of its own if it is to have one: general=7
+    #[arg(long = "channel", value_name = "NAME[=ID]", default_value = "general")]
+    channels: Vec<NewChannel>,
     /// People of the guild, each with roles if any: alice:dev,admin
     #[arg(long = "user", default_value = "alice")]
     users: Vec<String>,
     /// Keep state and certificates here; ca.pem in it is what a client must trust
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Where it listens. Whoever reaches the page is everybody there
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    listen: IpAddr,
+    /// What the bot calls this machine, where it is another one
+    #[arg(long)]
+    host: Option<String>,
     /// Port of REST, 0 for a free one
     #[arg(long, default_value_t = 0)]
     rest_port: u16,
@@ -42,11 +50,32 @@ struct Arguments {
     no_message_content: bool,
 }
 
+/// A channel as it is named on the command line.
+#[derive(Clone, Debug)]
+struct NewChannel {
+    name: String,
+    id: Option<ChannelId>,
+}
+
+impl FromStr for NewChannel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some((name, id)) = text.split_once('=') else {
+            return Ok(Self { name: text.to_owned(), id: None });
+        };
+        let id = id.parse().map_err(|_| format!("{id:?} is no number of a channel"))?;
+        Ok(Self { name: name.to_owned(), id: Some(id) })
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let options = Options {
         token: arguments.token,
+        listen: arguments.listen,
+        host: arguments.host,
         rest_port: arguments.rest_port,
         gateway_port: arguments.gateway_port,
         page_port: arguments.page_port,
@@ -57,8 +86,11 @@ async fn main() -> Result<()> {
     };
     let sim = Sim::start(options).await?;
     let discord = sim.discord();
-    for name in &arguments.channels {
-        discord.channel(name);
+    for NewChannel { name, id } in &arguments.channels {
+        match id {
+            Some(id) => discord.channel_of(*id, name),
+            None => drop(discord.channel(name)),
+        }
     }
     for user in &arguments.users {
         let (name, roles) = user.split_once(':').unwrap_or((user, ""));

@@ -1,5 +1,6 @@
 //! How a simulator is set up.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +39,11 @@ pub struct Options {
     pub behind: Duration,
     /// The heartbeat interval that a client is told.
     pub heartbeat: Duration,
+    /// Where all three ports listen. Whoever reaches the page is everybody: what is wider than loopback
+    /// is for a network of its own, as containers have.
+    pub listen: IpAddr,
+    /// What a bot calls this machine: the host in the gateway's URL. None: the address that it listens on.
+    pub host: Option<String>,
     /// The port of REST, 0 for a free one.
     pub rest_port: u16,
     /// The port of the gateway, 0 for a free one.
@@ -64,6 +70,8 @@ impl Default for Options {
             interaction_window: Duration::from_secs(3),
             behind: Duration::ZERO,
             heartbeat: Duration::from_millis(41_250),
+            listen: Ipv4Addr::LOCALHOST.into(),
+            host: None,
             rest_port: 0,
             gateway_port: 0,
             page_port: 0,

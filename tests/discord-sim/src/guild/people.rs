@@ -69,6 +69,18 @@ impl Guild {
             return found.id;
         }
         let id = ChannelId(self.next_id());
+        self.add_channel(id, name);
+        id
+    }
+
+    /// Makes a text channel of this number unless there is one.
+    pub(crate) fn ensure_channel_of(&mut self, id: ChannelId, name: &str) {
+        if !self.channels.contains_key(&id) {
+            self.add_channel(id, name);
+        }
+    }
+
+    fn add_channel(&mut self, id: ChannelId, name: &str) {
         let channel = Channel {
             id,
             name: name.to_owned(),
@@ -80,7 +92,6 @@ impl Guild {
         let event = Event::channel("CHANNEL_CREATE", self, &channel);
         self.channels.insert(id, channel);
         self.events.push(event);
-        id
     }
 
     /// Says what a member may not do in a channel; replaces what was said before.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use discord_sim::{BOT_ID, MessageKind, NewFile, Options, Permissions};
+use discord_sim::{BOT_ID, ChannelId, MessageKind, NewFile, Options, Permissions};
 use reqwest_serenity::Method;
 use serde_json::{Value, json};
 
@@ -46,6 +46,24 @@ async fn the_bot_finds_itself_its_guild_and_the_gateway() {
     assert_eq!(bot.get("/guilds/5").await.code(), 10_004);
     assert_eq!(place.discord.requests_of("GET /gateway"), 1);
     assert_eq!(place.discord.requests_of("GET /guilds/{id}/members/{id}"), 2);
+}
+
+#[tokio::test]
+async fn a_bot_elsewhere_is_told_a_name_and_finds_the_channel_that_it_was_told_of() {
+    let options =
+        Options { host: Some("discord-sim".to_owned()), rate_limits: false, ..Options::default() };
+    let place = Place::with(options).await;
+    let url = place.bot.get("/gateway").await.body["url"].as_str().unwrap().to_owned();
+    let port = url.strip_prefix("ws://discord-sim:").expect("the name, not the address");
+    assert!(port.parse::<u16>().is_ok_and(|port| port != 0), "{url}");
+    let sample = ChannelId(1_442_918_200_000_000_001);
+    for _ in 0..2 {
+        place.discord.channel_of(sample, "sample");
+    }
+    assert_eq!(place.bot.get(&format!("/channels/{sample}")).await.body["name"], "sample");
+    let asked = place.discord.say(sample, place.alice, "question").unwrap();
+    let path = format!("/channels/{sample}/messages?after=0");
+    assert_eq!(place.bot.get(&path).await.body[0]["id"], asked.to_string());
 }
 
 #[tokio::test]
