@@ -1,5 +1,5 @@
-//! What people and CI run: `cargo xtask up · chaos · test · mutants · bench · screenshots · fetch ·
-//! schemas · ci`.
+//! What people and CI run: `cargo xtask up · chaos · test · mutants · bench · compose-test ·
+//! screenshots · fetch · schemas · ci`.
 //!
 //! Each command is a file; this one reads the command line and tells what went wrong. Everything
 //! is done by starting the tools that do it (cargo, pip, nextest, cargo-deny), so that this crate
@@ -11,6 +11,7 @@
 mod bench;
 mod cargo_tool;
 mod ci;
+mod compose_test;
 mod faults;
 mod fetch;
 mod mutants;
@@ -92,6 +93,8 @@ enum Task {
         /// Those of these names; otherwise all of xtask/mutants.toml.
         names: Vec<String>,
     },
+    /// Starts docker-compose.yml in a project of its own, asks, kills containers, and sees one answer.
+    ComposeTest,
     /// Everything that a change must pass, cheapest first.
     Ci,
 }
@@ -121,6 +124,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bench { quick: false } => bench::bench(&workspace, bench::Extent::Full),
         Task::Bench { quick: true } => bench::bench(&workspace, bench::Extent::Quick),
         Task::Mutants { names } => mutants::mutants(&workspace, &names),
+        Task::ComposeTest => compose_test::compose_test(&workspace),
         Task::Ci => ci::ci(&workspace),
     }
 }
