@@ -2,7 +2,8 @@
 //!
 //! The images are built, the demo is started, a question is asked at the simulated Discord, and while claude
 //! works on it the containers of gateway, nats-server, PostgreSQL and runner are killed in turn. Then the one
-//! answer has to stand there, and everything of the project is taken away, whatever came of it.
+//! answer has to stand there, and one trace of it in Jaeger; and everything of the project is taken away,
+//! whatever came of it.
 //!
 //! The logs are kept in `target/compose-test/`.
 
@@ -10,13 +11,14 @@ mod chat;
 mod engine;
 mod http;
 mod images;
+mod trace;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use self::chat::{Chat, Gate};
-use self::engine::Engine;
+use self::engine::{Engine, until};
 use self::http::Request;
 use crate::process::{say, spoken};
 use crate::workspace::Workspace;
@@ -37,6 +39,10 @@ const KILLED: [&str; 4] = ["gateway", "nats", "postgres", "demo-runner"];
 const PAGE: u16 = 7003;
 const MODEL: u16 = 7100;
 const OTLP: u16 = 4318;
+/// Where Jaeger is asked.
+const JAEGER: u16 = 16686;
+/// How long spans may take until they are shown: services send them every few seconds.
+const TRACE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Builds, starts, asks, kills, looks and takes away.
 ///
@@ -100,7 +106,23 @@ fn up(engine: &Engine, tell: &impl Fn(&str)) -> Result<()> {
     let times = said.iter().filter(|text| text.contains(ANSWER)).count();
     ensure!(times == 1, "the answer stands there {times} times: {said:?}");
     tell("one question, one answer");
+    let trace = traced(engine, &format!("m{question}"))?;
+    tell(&format!("and one trace of both services: {trace}"));
     Ok(())
+}
+
+/// Waits for the trace of a run in Jaeger; where a stand-in of Jaeger has no pages, in the log of the collector
+/// that stands in beside it.
+fn traced(engine: &Engine, run: &str) -> Result<String> {
+    let port = engine.port("jaeger", JAEGER)?;
+    let path = "/api/traces?service=gateway-svc&limit=500&lookback=1h";
+    until(TRACE_WITHIN, &format!("the trace of {run}"), || {
+        let spans = match http::json(port, path, Request::Get) {
+            Ok(answer) => trace::of_jaeger(&answer),
+            Err(_) => trace::of_log(&engine.log("collector")?),
+        };
+        trace::of_run(&spans, run)
+    })
 }
 
 /// Whether the collector takes a trace: one without spans, which every receiver of OTLP takes.

@@ -226,6 +226,15 @@ impl Engine {
         format!("{service} said last:\n{}", log.unwrap_or_else(|error| format!("{error:#}")))
     }
 
+    /// All that a service has said.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such container.
+    pub(super) fn log(&self, service: &str) -> Result<String> {
+        docker(&["logs", &self.container(service)?])
+    }
+
     /// Writes the logs of all containers into the folder.
     pub(super) fn keep_logs(&self) {
         let file = File::create(self.logs.join("containers.log"));

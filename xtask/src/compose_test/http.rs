@@ -54,11 +54,14 @@ pub(super) fn ask(port: u16, path: &str, request: Request<'_>) -> Result<Answer>
         Request::Protobuf(bytes) => ("POST", Some(("application/x-protobuf", bytes.to_vec()))),
     };
     // HTTP/1.0: the answer ends with the connection, and comes in one piece.
-    let mut text = format!("{head} {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n");
-    if let Some((kind, body)) = &body {
-        text += &format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
-    }
-    text += "\r\n";
+    let kind = match &body {
+        Some((kind, body)) => {
+            format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len())
+        }
+        None => String::new(),
+    };
+    let text =
+        format!("{head} {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n{kind}\r\n");
     stream.write_all(text.as_bytes()).with_context(what)?;
     if let Some((_, body)) = body {
         stream.write_all(&body).with_context(what)?;
