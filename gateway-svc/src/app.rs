@@ -105,6 +105,7 @@ async fn start(
         bus: bus.clone(),
         signals: signals.clone(),
         answers: config.answers,
+        trace_url: config.trace_url.clone(),
     };
     let hearing = Hearing::new(
         Arc::clone(&routes),

@@ -146,13 +146,13 @@ impl Bus {
     }
 
     /// Publishes a released run. One that is stored already is published: its subject takes one
-    /// message.
+    /// message. Returns whether this is the one.
     pub(crate) async fn publish(
         &self,
         subject: &WorkSubject,
         request_body: &Request,
         trace: Option<&str>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let message = PublishMessage::build()
             .payload(schemas::to_json(request_body).into())
             .headers(trace_headers(trace));
@@ -162,8 +162,8 @@ impl Bus {
             Err(error) => Err(error),
         };
         match acked {
-            Ok(_) => Ok(()),
-            Err(error) if is_there_already(&error) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if is_there_already(&error) => Ok(false),
             Err(error) => Err(request("publishing a run")(error)),
         }
     }

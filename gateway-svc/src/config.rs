@@ -6,6 +6,7 @@
 mod channels;
 mod files;
 mod limits;
+mod trace_url;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -29,6 +30,8 @@ use crate::attached::MIB;
 use crate::placement::{Sharing, Terms};
 use crate::routes::{Allow, Asking, Project, Routes};
 use crate::store::{StoreUrl, StoreUrlError};
+
+pub(crate) use self::trace_url::TraceUrl;
 
 /// The name of the file in Holdfast's configuration directory.
 pub(crate) const FILE: &str = "gateway.toml";
@@ -56,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) answers: Answers,
     /// Whether a run that lasts has a message that shows what claude does.
     pub(crate) shows_status: bool,
+    /// Where a person finds the trace of an answer.
+    pub(crate) trace_url: Option<TraceUrl>,
     /// What is sent where, and how lines look.
     pub(crate) telemetry: telemetry::Settings,
 }
@@ -134,6 +139,7 @@ struct File {
     nats_tls_key: Option<PathBuf>,
     database_url: Option<String>,
     http_listen: Option<String>,
+    trace_url: Option<String>,
     catch_up_max_s: Option<u64>,
     catch_up_every_s: Option<u64>,
     backfill_s: Option<u64>,
@@ -382,6 +388,8 @@ impl File {
         let posting = self.posting.check(problems);
         let answers = self.answers.check(problems);
         let telemetry = self.telemetry.check(env, problems);
+        let trace_url = self.trace_url.as_deref().map(TraceUrl::parse).transpose();
+        let trace_url = problems.take("trace_url", trace_url);
         let shared = Shared {
             budget: self.budget.check("budget", problems),
             unsafe_confirm: limits::confirm_within(env, problems),
@@ -398,6 +406,7 @@ impl File {
             times,
             answers,
             shows_status: self.status.show.unwrap_or(true),
+            trace_url: trace_url?,
             telemetry: telemetry?,
         })
     }
@@ -649,6 +658,16 @@ mod tests {
         ] {
             assert!(error.contains(part), "{part:?} is not in\n{error}");
         }
+    }
+
+    #[test]
+    fn a_trace_url_without_a_place_for_the_trace_is_told() {
+        let project = "[projects.a]\nchannels = [\"7\"]\nallow = \"everyone\"";
+        let url = |url: &str| load(&format!("trace_url = {url:?}\n{project}"));
+        let config = url("https://j.example/{trace_id}").unwrap();
+        assert_eq!(config.trace_url.unwrap().of(1), "https://j.example/1");
+        let error = url("https://j.example/").unwrap_err().to_string();
+        assert!(error.contains("trace_url: must be like https://"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{Stream, StreamExt};
 use platform::clock::now_ms;
 use platform::health::Readiness;
-use platform::telemetry::set_parent;
+use platform::telemetry::{self, Ids};
 use schemas::identity::Twin;
 use schemas::record::{Outcome, REMARKS_MAX, Record, Text};
 use schemas::streams::RunKey;
@@ -19,11 +19,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::bus::{Bus, BusError, Delivery, Fed};
-use crate::config::Answers;
+use crate::config::{Answers, TraceUrl};
 use crate::crash;
 use crate::render;
 use crate::signals::Signals;
 use crate::store::{Folded, Store, StoreError};
+use crate::traced;
 
 /// The longest pause before a failed feed is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -55,6 +56,8 @@ pub(crate) struct Folder {
     pub(crate) signals: Signals,
     /// How answers are told.
     pub(crate) answers: Answers,
+    /// Where a trace is shown.
+    pub(crate) trace_url: Option<TraceUrl>,
 }
 
 impl Folder {
@@ -69,14 +72,17 @@ impl Folder {
         record: &Record,
         now_ms: i64,
     ) -> Result<(), FoldError> {
+        let began_ms = now_ms;
         let answer = self.answer(key, record).await?;
         if record.outcome().is_some() {
             crash::point("feed.answer");
         }
+        let trace = self.shown_at(record);
         let told = render::Told {
             answer: &answer,
             usage: record.usage(),
             runner: Some(&record.runner),
+            trace: trace.as_deref(),
             pages_max: self.answers.pages_max,
             gift: Some(render::Gift {
                 project: &key.project,
@@ -108,6 +114,7 @@ impl Folder {
                 if !record.asks.is_empty() {
                     crash::point("ask.folded");
                 }
+                traced::folded(key, record, began_ms);
                 tracing::info!(run = %key.run, phase = ?record.fact().phase, "a run moved on");
                 self.signals.stored();
             }
@@ -115,6 +122,12 @@ impl Folder {
             Folded::Unknown => tracing::warn!(run = %key.run, "a record of a run we do not know"),
         }
         Ok(())
+    }
+
+    /// Where the trace of an outcome is shown, if it is kept.
+    fn shown_at(&self, record: &Record) -> Option<String> {
+        let ids = Ids::parse(record.trace.as_deref()?).filter(Ids::is_kept)?;
+        self.trace_url.as_ref().map(|url| url.of(ids.trace_id()))
     }
 
     /// Tells that a runner exists twice: the log, and each thread with a run there, once.
@@ -274,10 +287,10 @@ async fn take(folder: &Folder, delivery: &Delivery) {
             return;
         }
     };
-    let span = tracing::info_span!("fold", otel.kind = "consumer", run.id = %key.run);
-    set_parent(&span, record.trace.as_deref());
+    let span = tracing::info_span!("fold", run.id = %key.run);
+    let ids = record.trace.as_deref().and_then(Ids::parse);
     crash::point("feed.got");
-    async {
+    let folding = async {
         match folder.fold(&key, &record, now_ms()).await {
             Ok(()) => {
                 if record.outcome().is_some() {
@@ -287,9 +300,8 @@ async fn take(folder: &Folder, delivery: &Delivery) {
             }
             Err(error) => tracing::warn!(error = ?error, "a record waits to be folded"),
         }
-    }
-    .instrument(span)
-    .await;
+    };
+    telemetry::within(ids.as_ref(), folding.instrument(span)).await;
 }
 
 async fn done(delivery: &Delivery) {

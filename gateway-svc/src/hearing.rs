@@ -16,12 +16,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use platform::clock::now_ms;
 use platform::health::Readiness;
-use platform::telemetry::traceparent;
+use platform::telemetry::{self, Ids};
 use schemas::ids::{ChannelId, MessageId, RunId, ThreadId};
 use schemas::request::Task;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use crate::attached::Files;
 use crate::config::CatchUp;
@@ -34,6 +34,7 @@ use crate::render;
 use crate::routes::{Project, Routes};
 use crate::signals::Signals;
 use crate::store::{Accepted, NewRun, Store};
+use crate::traced;
 
 pub(crate) use catch_up::gates_until_ms;
 
@@ -151,7 +152,7 @@ impl Hearing {
             self.behind.leave(heard.channel, heard.id);
             return;
         }
-        let span = tracing::info_span!("accept", otel.kind = "consumer", message.id = %heard.id);
+        let span = tracing::info_span!("accept", message.id = %heard.id);
         if let Err(error) = self.try_hear(heard, Found::Live).instrument(span).await {
             tracing::warn!(message = %heard.id, error = format!("{error:#}"), "will be read again");
             self.behind.leave(heard.channel, heard.id);
@@ -205,16 +206,31 @@ impl Hearing {
     }
 
     async fn accept(&self, heard: &Heard, spot: Spot, project: &Project) -> anyhow::Result<()> {
+        let heard_ms = now_ms();
         let new = new_run(heard, spot, project);
-        if let Some(line) = self.used_up(&new, project).await? {
+        let ids = new.trace.as_deref().and_then(Ids::parse);
+        let accepting = self.accept_new(heard, spot, project, (&new, heard_ms));
+        telemetry::within(ids.as_ref(), accepting).await
+    }
+
+    async fn accept_new(
+        &self,
+        heard: &Heard,
+        spot: Spot,
+        project: &Project,
+        (new, heard_ms): (&NewRun, i64),
+    ) -> anyhow::Result<()> {
+        if let Some(line) = self.used_up(new, project).await? {
             return self.decline(heard, spot, project, Some(&line)).await;
         }
-        let rows = render::accepted(heard, &new);
+        let rows = render::accepted(heard, new);
         let rate = project.limits.rate;
         crash::point("accept.heard");
-        match self.store.accept_within(&new, &rows, rate, now_ms()).await? {
+        let storing_ms = now_ms();
+        match self.store.accept_within(new, &rows, rate, now_ms()).await? {
             Accepted::Now => {
                 crash::point("accept.stored");
+                traced::accepted(new, &self.store, (heard_ms, storing_ms));
                 tracing::info!(run = %new.run, project = %new.project, "accepted");
                 self.signals.stored();
             }
@@ -356,6 +372,6 @@ fn new_run(heard: &Heard, spot: Spot, project: &Project) -> NewRun {
         prompt: heard.content.clone(),
         task: Task::Ask,
         files: Files::sift(&heard.attachments, &project.files),
-        trace: traceparent(&Span::current()),
+        trace: Some(traced::root()),
     }
 }

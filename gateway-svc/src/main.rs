@@ -43,6 +43,7 @@ mod signals;
 mod status;
 mod steer;
 mod store;
+mod traced;
 mod typing;
 mod unsafe_mode;
 

@@ -32,6 +32,7 @@ use crate::outbox::{Action, Row};
 use crate::render::with_line;
 use crate::signals::Signals;
 use crate::store::{Due, Lease, Store, StoreError};
+use crate::traced;
 use schemas::ids::{ChannelId, MessageId, ThreadId};
 
 /// Threads that are written in at once.
@@ -174,6 +175,7 @@ async fn thread(poster: Poster, lease: Lease, stop: CancellationToken) -> Result
             wait_for_limit(store, &due, wait).await?;
             continue;
         }
+        let began_ms = now_ms();
         let doing = async {
             if let Some(wait) = discord.held_back(channel) {
                 tokio::time::sleep(wait).await;
@@ -202,6 +204,7 @@ async fn thread(poster: Poster, lease: Lease, stop: CancellationToken) -> Result
             put_aside(store, &due, wait).await?;
             continue;
         }
+        traced::posted(store, &due.row, due.tries, began_ms, matches!(done, Some(Ok(_)))).await;
         match discord.held_back(channel) {
             // It was still waiting, as Discord had told it to.
             Some(wait) if done.is_none() => wait_for_limit(store, &due, wait).await?,

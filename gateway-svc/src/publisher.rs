@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use platform::clock::now_ms;
 use platform::health::Readiness;
+use platform::telemetry;
 use schemas::control::Controls;
 use schemas::request::{Request, Task};
 use schemas::rights::Rights;
@@ -28,6 +29,7 @@ use crate::render;
 use crate::routes::Routes;
 use crate::signals::Signals;
 use crate::store::{Moved, Released, Stopping, Store, Why};
+use crate::traced;
 use crate::unsafe_mode;
 
 /// How long a lost signal or a lost message can go unnoticed.
@@ -83,7 +85,9 @@ async fn reconcile(
             given_up,
         };
         let limits = known.map(|project| &project.limits);
-        if let Err(error) = one(folder, &released, (asked, limits), &sights).await {
+        let publishing = one(folder, &released, (asked, limits), &sights);
+        let ids = traced::publishing(&released);
+        if let Err(error) = telemetry::within(ids.as_ref(), publishing).await {
             // One run that cannot be published must not keep the others.
             tracing::warn!(%run, error = format!("{error:#}"), "a run waits to be published");
         }
@@ -152,8 +156,13 @@ async fn one(
         generation: request.generation,
     };
     crash::point("publish.read");
-    bus.publish(&subject, request, released.trace.as_deref()).await?;
+    let (trace, began_ms) = (traced::publishing(released), now_ms());
+    let trace = trace.map(|ids| ids.traceparent());
+    let is_new = bus.publish(&subject, request, trace.as_deref()).await?;
     crash::point("publish.sent");
+    if is_new {
+        traced::published(released, began_ms);
+    }
     if let Some(controls) = store.controls(&key, request.generation).await? {
         bus.control(&key, &controls).await?;
         crash::point("publish.controlled");

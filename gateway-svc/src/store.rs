@@ -28,6 +28,7 @@ mod runs;
 mod status;
 mod steers;
 mod threads;
+mod traces;
 mod twin;
 mod unsafe_words;
 mod waiting;

@@ -1,32 +1,31 @@
 //! Logs, spans and the W3C trace context that ties the two services together.
 //!
-//! A span of `tracing` gets its ids from OpenTelemetry, so that the `traceparent` it hands on is
-//! one that any collector understands; it has them also when nothing is sent anywhere. What people
-//! wrote is never put into a log, and into a span only where the operator has said so.
+//! Lines are those of `tracing`, whose own spans only say on a line what it is about. The spans of a
+//! trace are told in one piece when they are over (`spans.rs`): what they say lies in the store, in
+//! records and in spools, and outlives a process. What people wrote is never put into a log, and
+//! into a span only where the operator has said so.
 
 mod export;
 mod lines;
 mod settings;
+mod spans;
 
-use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TracerProvider;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tracing::{Level, Metadata, Span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 pub use export::ExportError;
 pub use settings::{ENDPOINT, LogFormat, Settings, TelemetryFile};
+pub use spans::{Ids, Kind, Span, is_sent, within};
 
 use export::Collector;
 
@@ -35,20 +34,23 @@ pub const TRACEPARENT: &str = "traceparent";
 
 /// What is logged when `RUST_LOG` does not say: our own news, and only warnings of the libraries.
 const DEFAULT_FILTER: &str = "warn,gateway_svc=info,runner_svc=info,platform=info";
-/// Whose spans are part of a trace: ours. Libraries have spans of every request, and the exporter's
-/// own would be telemetry about telemetry.
-const OURS: [&str; 3] = ["gateway_svc", "runner_svc", "platform"];
+/// What is written and not sent: lines of what sends them would bring forth lines of what sends them.
+const NOT_SENT: &str = ",hyper=off,hyper_util=off,reqwest=off,opentelemetry=off,\
+                        opentelemetry_sdk=off,opentelemetry_otlp=off";
 /// How long the end of a process waits until what is queued is sent.
 const FLUSH_MAX: Duration = Duration::from_secs(3);
 
 /// Ends telemetry when dropped, with what is queued sent, as far as the collector takes it within
-/// three seconds; to be held by `main`.
+/// three seconds for spans and three for lines; to be held by `main`.
 #[derive(Debug)]
-#[must_use = "spans lose their ids once this is dropped"]
-pub struct Telemetry(SdkTracerProvider);
+#[must_use = "nothing is sent once this is dropped"]
+pub struct Telemetry {
+    spans: SdkTracerProvider,
+    lines: Option<SdkLoggerProvider>,
+}
 
-/// Starts telemetry for the process: lines on standard error, spans with ids, and spans to the
-/// collector where one is named. `service` is the program, `instance` tells it from others of its
+/// Starts telemetry for the process: lines on standard error, and lines and spans to the collector where
+/// one is named. `service` is the program, `instance` tells it from others of its
 /// kind. To be called outside of any runtime, after `main` chose the provider of TLS.
 ///
 /// # Errors
@@ -60,27 +62,41 @@ pub fn start(
     instance: impl Into<String>,
     settings: &Settings,
 ) -> Result<Telemetry, ExportError> {
-    let root = Sampler::TraceIdRatioBased(settings.sample);
+    let resource = resource(service, instance.into());
+    // What is not kept does not come this far.
     let mut provider = SdkTracerProvider::builder()
-        .with_sampler(Sampler::ParentBased(Box::new(root)))
-        .with_resource(resource(service, instance.into()));
+        .with_sampler(Sampler::AlwaysOn)
+        .with_id_generator(spans::Given::default())
+        .with_resource(resource.clone());
+    let mut sent = None;
     if let Some(url) = &settings.otlp_url {
-        provider = provider.with_span_processor(Collector::new(url)?.spans()?);
+        let collector = Collector::new(url)?;
+        provider = provider.with_span_processor(collector.spans()?);
+        let lines = SdkLoggerProvider::builder().with_resource(resource);
+        sent = Some(lines.with_log_processor(collector.lines()?).build());
     }
     let provider = provider.build();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_FILTER.into());
     let lines = lines::layer(settings.log_format, std::io::stderr, std::io::stderr().is_terminal());
-    let spans = tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer(service))
-        .with_location(false)
-        .with_threads(false)
-        .with_target(false)
-        .with_tracked_inactivity(false);
+    spans::begin(spans::Process {
+        tracer: settings.otlp_url.is_some().then(|| provider.tracer(service)),
+        sample: settings.sample,
+        texts: settings.texts,
+    });
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .with(spans.with_filter(filter_fn(is_our_span).with_max_level_hint(LevelFilter::INFO)))
+        .with(lines.with_filter(filter("")))
+        .with(
+            sent.as_ref()
+                .map(|sent| OpenTelemetryTracingBridge::new(sent).with_filter(filter(NOT_SENT))),
+        )
         .init();
-    Ok(Telemetry(provider))
+    Ok(Telemetry { spans: provider, lines: sent })
+}
+
+/// Which lines there are, and `more` about it.
+fn filter(more: &str) -> EnvFilter {
+    let wanted = EnvFilter::try_from_default_env().map(|filter| filter.to_string());
+    let wanted = wanted.unwrap_or_else(|_| DEFAULT_FILTER.to_owned());
+    EnvFilter::new(wanted + more)
 }
 
 /// Who says it (OpenTelemetry's semantic conventions for services). `OTEL_RESOURCE_ATTRIBUTES` adds
@@ -93,34 +109,15 @@ fn resource(service: &'static str, instance: String) -> Resource {
         .build()
 }
 
-/// Events are lines and no part of a span: they are sent as logs, with the ids of their span.
-fn is_our_span(metadata: &Metadata<'_>) -> bool {
-    let krate = metadata.target().split("::").next().unwrap_or_default();
-    metadata.is_span() && *metadata.level() <= Level::INFO && OURS.contains(&krate)
-}
-
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if let Err(error) = self.0.shutdown_with_timeout(FLUSH_MAX) {
-            tracing::debug!(%error, "telemetry did not end cleanly");
+        if let Err(error) = self.spans.shutdown_with_timeout(FLUSH_MAX) {
+            tracing::debug!(%error, "the last spans were not sent");
         }
-    }
-}
-
-/// The `traceparent` of a span, to be handed on; `None` when the span has no ids.
-pub fn traceparent(span: &Span) -> Option<String> {
-    let mut carrier = HashMap::new();
-    TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
-    carrier.remove(TRACEPARENT)
-}
-
-/// Makes `span` a child of the span that `traceparent` names. Text that names none leaves it a
-/// root. To be called before the span is entered.
-pub fn set_parent(span: &Span, traceparent: Option<&str>) {
-    let Some(text) = traceparent else { return };
-    let carrier = HashMap::from([(TRACEPARENT.to_owned(), text.to_owned())]);
-    let context = TraceContextPropagator::new().extract(&carrier);
-    if let Err(error) = span.set_parent(context) {
-        tracing::debug!(%error, "the span has no parent");
+        // Last: what ended before it may have had something to say.
+        if let Some(Err(error)) = self.lines.as_ref().map(|it| it.shutdown_with_timeout(FLUSH_MAX))
+        {
+            tracing::debug!(%error, "the last lines were not sent");
+        }
     }
 }

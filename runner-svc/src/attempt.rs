@@ -9,6 +9,7 @@
 //! It never starts claude while an older one of its thread may live, and never acks before it wrote
 //! or read a terminal record. Leaving at shutdown leaves claude at work in its keeper.
 
+mod adopt;
 mod again;
 mod ask;
 mod asking;
@@ -23,6 +24,7 @@ mod place;
 mod refused;
 mod steering;
 mod telling;
+mod traced;
 mod unbegun;
 mod whereabouts;
 
@@ -31,7 +33,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use platform::clock::now_ms;
+use platform::telemetry::{self, Ids};
 use schemas::ids::ThreadId;
+use schemas::names::link;
 use schemas::record::{Outcome, Record, State};
 use schemas::request::{Request, Task};
 use schemas::streams::RunKey;
@@ -45,14 +49,15 @@ use crate::candidates::{self, Sight};
 use crate::claims::{self, Claim, Cut, Toll, decide};
 use crate::crash;
 use crate::directories::{Seat, Slot};
-use crate::held::{Ended, HELD, Held, Prompt, RESULT};
+use crate::held::{Begun, Ended, HELD, Held, Prompt, RESULT};
 use crate::host::Host;
 use crate::keeper;
 use crate::keeper::record::LEASE;
-use crate::live::Turn;
 use crate::spool::{Closing, KeeperState, Spool, SpoolError};
 use crate::verdict::{self, After, failed};
-use ask::{cas, record, stopped_by};
+use adopt::stay;
+pub(crate) use adopt::{adopt, find};
+use ask::{record, stopped_by};
 use ending::{end, stop, sweep};
 use follow::{Follow, Followed};
 use lease::Lease;
@@ -111,8 +116,8 @@ pub(crate) async fn take(host: Arc<Host>, delivery: Delivery, slot: Slot, sight:
             return tracing::error!(error = ?error, "work that cannot be read");
         }
     };
-    let span = tracing::info_span!("run", otel.kind = "consumer", run.id = %request.run);
-    platform::telemetry::set_parent(&span, delivery.trace().as_deref());
+    let span = tracing::info_span!("run", run.id = %request.run);
+    let ids = delivery.trace().as_deref().and_then(Ids::parse);
     let key = key_of(&request);
     let seat = Seat::new(Some(slot));
     let taking = async {
@@ -120,58 +125,7 @@ pub(crate) async fn take(host: Arc<Host>, delivery: Delivery, slot: Slot, sight:
             again::left(&host, &key, left, &seat).await;
         }
     };
-    Box::pin(taking.instrument(span)).await;
-}
-
-/// What an earlier life of this runner left in a spool.
-pub(crate) struct Found {
-    spool: Spool,
-    /// Whose it is; `None`: nobody can say any more.
-    held: Option<(Held, mpsc::Receiver<Delivery>, Turn)>,
-    /// Where claude works.
-    seat: Seat,
-}
-
-/// Looks into a spool, and holds its run and claude's directory from now on: to be called for every
-/// spool before any work is asked for.
-///
-/// # Errors
-///
-/// When the spool cannot be read.
-pub(crate) fn find(host: &Host, spool: Spool, seat: Seat) -> Result<Found> {
-    stay(host, &spool, &seat)?;
-    let held = read_json::<Held>(&spool, HELD)?;
-    let held = held.map(|held| {
-        let again = host.live.hold(&held.request.run, held.request.generation);
-        // Before any work is asked for: a newer claude of the thread comes after this one's end.
-        let turn = host.live.line_up(line_of(&held.request));
-        (held, again, turn)
-    });
-    Ok(Found { spool, held, seat })
-}
-
-/// Sits down where the claude of a spool works, whoever else is there: it may be at work.
-fn stay(host: &Host, spool: &Spool, seat: &Seat) -> Result<()> {
-    let cwd = spool.cwd().map_err(trouble)?;
-    seat.stay(&host.directories, &cwd.unwrap_or_else(|| spool.dir().to_owned()));
-    Ok(())
-}
-
-/// Goes on with what was found.
-pub(crate) async fn adopt(host: Arc<Host>, found: Found) {
-    let trace = found.held.as_ref().and_then(|(held, ..)| held.trace.clone());
-    let span = tracing::info_span!("adopt", spool = found.spool.name());
-    platform::telemetry::set_parent(&span, trace.as_deref());
-    let key = found.held.as_ref().map(|(held, ..)| held.key());
-    let seat = found.seat.clone();
-    let adopting = async {
-        match (adopt_spool(&host, found).await, key) {
-            (Ok(()), _) => {}
-            (Err(left), Some(key)) => again::left(&host, &key, left, &seat).await,
-            (Err(left), None) => report(&left),
-        }
-    };
-    Box::pin(adopting.instrument(span)).await;
+    Box::pin(telemetry::within(ids.as_ref(), taking.instrument(span))).await;
 }
 
 fn report(left: &Left) {
@@ -189,7 +143,7 @@ async fn claim(
     seat: Seat,
     sight: Option<Sight>,
 ) -> Result<()> {
-    let key = key_of(&request);
+    let (key, began_ms) = (key_of(&request), now_ms());
     let Some(delivery) = host.live.pass_on(&request.run, request.generation, delivery) else {
         return Ok(());
     };
@@ -201,6 +155,7 @@ async fn claim(
         if let Some(read) = &read {
             held.goes_on_from(read);
         }
+        held.trace_adoption(began_ms, link::REDELIVERY);
         let lease = Lease::found(host, &key.project, &spool);
         let (host, delivery) = (Arc::clone(host), Some(delivery));
         return Work { host, held, revision, delivery, again, seat, lease, said: None }
@@ -223,7 +178,8 @@ async fn claim(
         }
     };
     let prompt = Prompt::first(&request.run, request.generation);
-    let trace = platform::telemetry::traceparent(&tracing::Span::current());
+    let begun = Begun::by(&delivery, read.as_ref(), (&request, began_ms));
+    let trace = begun.trace(&request, toll.attempt);
     let since_ms = claims::began_ms(&request, read.as_ref(), now_ms());
     let mut record = Record { since_ms, ..host.claimed(&request, toll, trace.clone()) };
     // What an outcome that is brought along has left.
@@ -231,20 +187,21 @@ async fn claim(
         files::bring_along(&mut record, read);
     }
     let since_ms = since_ms.unwrap_or_else(now_ms);
-    let held = Held { request, record, prompt, since_ms, trace };
+    let held = Held { request, record, prompt, since_ms, trace, begun };
     let (revision, delivery) = (over.unwrap_or(0), Some(delivery));
     let host_of = Arc::clone(host);
     let mut work =
         Work { host: host_of, held, revision, delivery, again, seat, lease: None, said: None };
     if let Some(state) = end {
         tracing::info!(run = %key.run, "is over without a claude of this generation");
-        return work.tell(&state).await;
+        return work.tell_alone(&state).await;
     }
     host.pause(PAUSE_AGAIN * (toll.attempt.0 - 1)).await?;
     crash::point("claim.fetched");
     work.lease = Lease::begun(host, &key.project, keeper::now());
     work.revision = unbegun::write(host, &work.held, revision).await?;
     crash::point("claim.written");
+    work.held.trace_claim();
     work.start().await
 }
 
@@ -272,55 +229,6 @@ async fn left_here(
     }
 }
 
-async fn adopt_spool(host: &Arc<Host>, Found { spool, held, seat }: Found) -> Result<()> {
-    let Some((mut held, mut again, turn)) = held else {
-        stop(host, &spool).await?;
-        return sweep(host, spool).await;
-    };
-    let key = held.key();
-    let alone = turn.await;
-    let read = record(host, &key).await?;
-    crash::point("adopt.read");
-    let revision = match read {
-        Some((record, revision)) if record.owner == held.record.owner => {
-            if record.outcome().is_some() {
-                tracing::info!(run = %key.run, "has its outcome already");
-                if let Some(delivery) = last(&mut again) {
-                    delivery.done().await;
-                }
-                end(host, &spool).await?;
-                return sweep(host, spool).await;
-            }
-            held.goes_on_from(&record);
-            revision
-        }
-        // NATS was put back to what it was before this attempt.
-        Some((older, revision)) if held.record.follows(&older) => {
-            cas(host, &key, &held.record, revision).await?
-        }
-        Some(_) => {
-            stop(host, &spool).await?;
-            sweep(host, spool).await?;
-            let Some(delivery) = last(&mut again) else { return Err(Left::TakenOver) };
-            // It came for whatever the record says by now, and not for what lay in this spool.
-            drop((again, alone));
-            seat.leave();
-            return Box::pin(claim(host, held.request, delivery, seat, None)).await;
-        }
-        None => {
-            let revision = cas(host, &key, &held.record, 0).await?;
-            crash::point("adopt.rewritten");
-            revision
-        }
-    };
-    tracing::info!(run = %key.run, "adopted");
-    let lease = Lease::found(host, &key.project, &spool);
-    let host = Arc::clone(host);
-    Work { host, held, revision, delivery: None, again, seat, lease, said: None }
-        .resume(spool)
-        .await
-}
-
 impl Work {
     /// Starts claude for the record that was just claimed.
     async fn start(mut self) -> Result<()> {
@@ -333,12 +241,12 @@ impl Work {
         let mut pauses = again::pauses();
         loop {
             if let Some(by) = stopped_by(&self.host, &self.held).await? {
-                return self.tell(&verdict::stopped(by)).await;
+                return self.tell_alone(&verdict::stopped(by)).await;
             }
             match self.spawn().await {
                 Ok(spool) => return self.follow(spool, Cut::Death).await,
-                Err(Refused::Never(why)) => return self.tell(&failed(why)).await,
-                Err(Refused::Over(state)) => return self.tell(&state).await,
+                Err(Refused::Never(why)) => return self.tell_alone(&failed(why)).await,
+                Err(Refused::Over(state)) => return self.tell_alone(&state).await,
                 Err(Refused::Left(Left::Trouble(error)))
                     if again::spool_of(&self.host, Some(&self.held.record)).is_none() =>
                 {
@@ -356,6 +264,7 @@ impl Work {
             Task::Ask => {}
             Task::Diff => return Err(Refused::Over(Box::pin(self.changes_shown()).await?)),
         }
+        let began_ms = now_ms();
         let project = self.project()?.clone();
         let cwd = self.place(&project).await?;
         // Boxed: what asks NATS is large, and every attempt would carry it.
@@ -363,10 +272,11 @@ impl Work {
         let session = Box::pin(self.conversation(&cwd)).await?;
         Box::pin(self.bring_files()).await?;
         self.renew_surely().await?;
-        let spec = self.host.spec(&self.held.request, session, cwd, &self.folder());
+        let owner = self.held.record.owner.to_string();
+        let trace = self.held.claude_ids(&owner).map(|ids| ids.traceparent());
+        let spec = self.host.spec(&self.held.request, session, (cwd, trace), &self.folder());
         self.say_where(&spec);
         let held = serde_json::to_vec(&self.held).map_err(Refused::trouble)?;
-        let owner = self.held.record.owner.to_string();
         let lease = self.lease_text();
         let files = [Some((HELD, &*held)), lease.as_ref().map(|lease| (LEASE, lease.as_bytes()))];
         let files: Vec<_> = files.into_iter().flatten().collect();
@@ -375,6 +285,7 @@ impl Work {
         crash::point("claim.spooled");
         self.host.intents.forget(&self.held.request.run);
         self.open(&spool).await?;
+        self.held.trace_start(began_ms);
         Ok(spool)
     }
 
@@ -452,8 +363,8 @@ impl Work {
                 Ok(Next::Over(state)) => return self.over(spool, state).await,
                 Ok(Next::Again { toll, echoed }) => match self.again(spool, toll, echoed).await {
                     Ok(next) => (spool, cut) = (next, Cut::Death),
-                    Err(Refused::Never(why)) => return self.tell(&failed(why)).await,
-                    Err(Refused::Over(state)) => return self.tell(&state).await,
+                    Err(Refused::Never(why)) => return self.tell_alone(&failed(why)).await,
+                    Err(Refused::Over(state)) => return self.tell_alone(&state).await,
                     Err(Refused::Left(left)) => return Err(left),
                 },
                 Err(left) => return Err(left),
@@ -498,6 +409,7 @@ impl Work {
 
     /// The next attempt after a death: a record of its own, then a spool of its own.
     async fn again(&mut self, dead: Spool, toll: Toll, echoed: bool) -> Result<Spool, Refused> {
+        self.held.trace_asks(self.held.record.asks.iter());
         let next = self.held.next(toll, now_ms());
         crash::point("again.died");
         let began = keeper::now();
@@ -505,6 +417,7 @@ impl Work {
         crash::point("again.written");
         self.lease = Lease::begun(&self.host, &self.held.request.project, began);
         self.held.prompt = self.held.prompt.after(&self.held.request.run, &next, echoed);
+        self.trace_dead(&dead);
         self.held.record = next;
         tokio::task::block_in_place(|| self.host.intents.remember(&self.held));
         sweep(&self.host, dead).await?;
@@ -522,6 +435,7 @@ impl Work {
         self.held.record.steered.clone_from(&ended.steered);
         Box::pin(self.give(&spool, &ended.state)).await?;
         self.tell(&ended.state).await?;
+        let told_ms = now_ms();
         self.given();
         self.left_behind(left.as_ref());
         end(&self.host, &spool).await?;
@@ -531,6 +445,7 @@ impl Work {
             tracing::debug!(%error, "the tmux session stays");
         }
         crash::point("finish.closed");
+        self.held.trace_all(&spool, told_ms, self.host.bus.redactor());
         sweep(&self.host, spool).await?;
         crash::point("finish.swept");
         Ok(())
@@ -542,6 +457,7 @@ impl Work {
         let record = Record { state, asks: Vec::new(), ..self.held.record.clone() };
         self.write(&record).await?;
         crash::point("finish.written");
+        self.held.trace_asks(self.held.record.asks.iter());
         self.held.record = record;
         self.host.intents.forget(&self.held.request.run);
         self.noticed();

@@ -375,6 +375,11 @@ impl Delivery {
         trace_of(self.message.headers.as_ref())
     }
 
+    /// Whether it was delivered before, by JetStream's count: to be told, and nothing to be decided by.
+    pub(crate) fn is_again(&self) -> bool {
+        self.message.info().is_ok_and(|info| 1 < info.delivered)
+    }
+
     /// Says that the work goes on, so that it is not delivered again. Silence costs only that.
     pub(crate) async fn in_progress(&self) {
         let said = self.message.ack_with(AckKind::Progress);

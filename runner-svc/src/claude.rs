@@ -9,12 +9,14 @@
 //! It is pure: no clock, no file, no process. It never fails and never panics, whatever the bytes.
 
 mod activity;
+mod calls;
 mod parse;
 mod progress;
 pub(crate) mod told;
 pub(crate) mod wanted;
 
 pub(crate) use activity::Activity;
+pub(crate) use calls::{Call, Calls};
 pub(crate) use progress::{LineState, Progress};
 
 use schemas::live::{Point, PointState};

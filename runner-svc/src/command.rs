@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use platform::telemetry::ENDPOINT;
 use uuid::Uuid;
 
 use crate::spool::Spec;
@@ -53,6 +54,21 @@ const OUTBOX: &str = "HOLDFAST_OUTBOX";
 const NO_BACKGROUND: &str = "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS";
 /// The variable that says how long, in milliseconds, claude may let a command take that it waits for.
 const COMMAND_MAX: &str = "BASH_MAX_TIMEOUT_MS";
+
+/// The variable by which claude's spans become children of ours; what claude starts gets it too.
+const TRACEPARENT: &str = "TRACEPARENT";
+/// What makes claude send its own telemetry, beside the collector's URL. Never to the console: that is
+/// where its stream-json goes.
+const CLAUDE_TELEMETRY: [(&str, &str); 6] = [
+    ("CLAUDE_CODE_ENABLE_TELEMETRY", "1"),
+    ("CLAUDE_CODE_ENHANCED_TELEMETRY_BETA", "1"),
+    ("OTEL_TRACES_EXPORTER", "otlp"),
+    ("OTEL_METRICS_EXPORTER", "otlp"),
+    ("OTEL_LOGS_EXPORTER", "otlp"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+];
+/// What lets texts into it.
+const CLAUDE_TEXTS: [&str; 2] = ["OTEL_LOG_USER_PROMPTS", "OTEL_LOG_TOOL_DETAILS"];
 
 /// How many millionths a dollar has.
 const MICRO: u64 = 1_000_000;
@@ -116,6 +132,12 @@ pub(crate) struct Settings {
     pub(crate) outbox: PathBuf,
     /// How long a run may take.
     pub(crate) run_max: Duration,
+    /// The `traceparent` of claude's own span.
+    pub(crate) trace: Option<String>,
+    /// The collector that claude's own telemetry goes to.
+    pub(crate) collector: Option<String>,
+    /// Whether texts of people may be in that.
+    pub(crate) texts: bool,
 }
 
 /// Makes the spec of a spool.
@@ -130,7 +152,20 @@ pub(crate) fn spec(
     env.entry(NO_BACKGROUND.into()).or_insert_with(|| "1".into());
     let command_max = settings.run_max.as_millis().to_string();
     env.entry(COMMAND_MAX.into()).or_insert_with(|| command_max.into());
+    for (name, value) in telemetry(settings) {
+        env.entry(name.into()).or_insert_with(|| value.into());
+    }
     Spec { argv: argv(settings, session), env, cwd: settings.cwd.clone() }
+}
+
+/// What makes claude's spans a part of the run's trace, and sends them where ours go.
+fn telemetry(settings: &Settings) -> Vec<(&'static str, String)> {
+    let trace = settings.trace.iter().map(|trace| (TRACEPARENT, trace.clone()));
+    let Some(collector) = &settings.collector else { return trace.collect() };
+    let texts = if settings.texts { "1" } else { "0" };
+    let texts = CLAUDE_TEXTS.map(|name| (name, texts.to_owned()));
+    let fixed = CLAUDE_TELEMETRY.map(|(name, value)| (name, value.to_owned()));
+    trace.chain(fixed).chain(texts).chain([(ENDPOINT, collector.clone())]).collect()
 }
 
 fn argv(settings: &Settings, session: Session) -> Vec<OsString> {
@@ -233,6 +268,9 @@ mod tests {
             files: "/state/files/app/7".into(),
             outbox: "/state/files/app/7/out".into(),
             run_max: Duration::from_secs(60),
+            trace: None,
+            collector: None,
+            texts: false,
         }
     }
 
@@ -318,6 +356,34 @@ mod tests {
             ("LC_TIME", "C"),
         ]);
         assert_eq!(spec.env, expected);
+    }
+
+    #[test]
+    fn claude_sends_its_telemetry_where_ours_goes_unless_it_is_told_otherwise() {
+        let own = [("OTEL_METRICS_EXPORTER".to_owned(), "none".to_owned())].into();
+        let trace = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
+        let settings = Settings { env: own, trace, ..settings() };
+        let runner = env(&[("TRACEPARENT", "another"), ("OTEL_EXPORTER_OTLP_HEADERS", "secret")]);
+        let get = |settings: &Settings, name: &str| {
+            let spec = spec(settings, Session::New(Uuid::nil()), &runner);
+            spec.env.get(OsStr::new(name)).and_then(|value| value.to_str()).map(str::to_owned)
+        };
+        assert_eq!(get(&settings, TRACEPARENT), settings.trace);
+        assert_eq!(get(&settings, "CLAUDE_CODE_ENABLE_TELEMETRY"), None);
+        let settings = Settings { collector: Some("http://c:4318".into()), ..settings };
+        for (name, value) in [
+            (TRACEPARENT, settings.trace.as_deref()),
+            ("CLAUDE_CODE_ENABLE_TELEMETRY", Some("1")),
+            ("OTEL_TRACES_EXPORTER", Some("otlp")),
+            ("OTEL_METRICS_EXPORTER", Some("none")),
+            (ENDPOINT, Some("http://c:4318")),
+            ("OTEL_LOG_USER_PROMPTS", Some("0")),
+            ("OTEL_EXPORTER_OTLP_HEADERS", None),
+        ] {
+            assert_eq!(get(&settings, name).as_deref(), value, "{name}");
+        }
+        let settings = Settings { texts: true, ..settings };
+        assert_eq!(get(&settings, "OTEL_LOG_USER_PROMPTS").as_deref(), Some("1"));
     }
 
     #[test]

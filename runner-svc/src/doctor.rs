@@ -127,6 +127,9 @@ fn claude_env(config: &Config, env: &BTreeMap<OsString, OsString>) -> BTreeMap<O
         files: "/".into(),
         outbox: "/".into(),
         run_max: config.run_max,
+        trace: None,
+        collector: None,
+        texts: false,
     };
     let session = crate::command::Session::New(uuid::Uuid::nil());
     crate::command::spec(&settings, session, &passed(env)).env

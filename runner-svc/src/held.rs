@@ -32,8 +32,27 @@ pub(crate) struct Held {
     pub(crate) prompt: Prompt,
     /// When the run was first claimed in this generation, in milliseconds since 1970.
     pub(crate) since_ms: i64,
-    /// The trace that the work belongs to.
+    /// The `traceparent` of the span of this holding, which is told when it is over.
     pub(crate) trace: Option<String>,
+    /// What that span begins with.
+    #[serde(default)]
+    pub(crate) begun: Begun,
+}
+
+/// What the span of a holding begins with. It lies in the spool, since the life of the runner that
+/// tells the span may be another one than that which claimed the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Begun {
+    /// The `traceparent` that the work brought.
+    pub(crate) parent: Option<String>,
+    /// When the work was taken, in milliseconds since 1970.
+    pub(crate) at_ms: i64,
+    /// The `traceparent` of the holding before this one, of whatever runner.
+    pub(crate) held_before: Option<String>,
+    /// Whether the work had been delivered before.
+    pub(crate) redelivered: bool,
+    /// The owner token of the claude before this one in the same holding.
+    pub(crate) claude_before: Option<String>,
 }
 
 /// The line that claude is told first.

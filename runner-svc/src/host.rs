@@ -121,12 +121,12 @@ impl Host {
         project.map(|project| policy::narrow(project, &request.rights)).unwrap_or_default()
     }
 
-    /// What claude is started with for a run.
+    /// What claude is started with for a run, there, as a part of that trace.
     pub(crate) fn spec(
         &self,
         request: &Request,
         session: Session,
-        cwd: PathBuf,
+        (cwd, trace): (PathBuf, Option<String>),
         folder: &Folder,
     ) -> Spec {
         let chosen = request.model.as_ref().map(ToString::to_string);
@@ -142,6 +142,9 @@ impl Host {
             files: folder.dir().to_owned(),
             outbox: folder.outbox(),
             run_max: self.config.run_max,
+            trace,
+            collector: self.config.telemetry.otlp_url.clone(),
+            texts: self.config.telemetry.texts,
         };
         spec(&settings, session, &self.env)
     }

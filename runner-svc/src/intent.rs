@@ -91,6 +91,7 @@ mod tests {
             prompt: Prompt::first(&run.parse().unwrap(), Generation(1)),
             since_ms,
             trace: None,
+            begun: crate::held::Begun::default(),
         };
         held.record.run = run.parse().unwrap();
         held

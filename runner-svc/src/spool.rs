@@ -364,14 +364,22 @@ impl Spool {
     ///
     /// [`SpoolError::Unreadable`].
     pub(crate) fn journal_written_ms(&self) -> Result<Option<i64>, SpoolError> {
-        let path = self.journal_path();
-        let written = match fs::metadata(&path).and_then(|journal| journal.modified()) {
-            Ok(written) => written,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(SpoolError::Unreadable { path, source }),
-        };
-        let since = written.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Ok(Some(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+        modified_ms(self.journal_path())
+    }
+
+    /// When claude was started, in milliseconds since 1970; `None` if nobody can say.
+    pub(crate) fn started_ms(&self) -> Option<i64> {
+        self.written_ms(STARTED)
+    }
+
+    /// When claude's end was written down, in milliseconds since 1970; `None` if it was not.
+    pub(crate) fn ended_ms(&self) -> Option<i64> {
+        self.written_ms(EXIT)
+    }
+
+    /// When a file of the spool was written, in milliseconds since 1970; `None` if it is not there.
+    pub(crate) fn written_ms(&self, name: &str) -> Option<i64> {
+        modified_ms(self.dir.join(name)).ok().flatten()
     }
 
     /// A reader of the journal that begins at this byte.
@@ -444,6 +452,17 @@ pub(crate) fn scan(root: &Path) -> Result<Vec<Spool>, SpoolError> {
     }
     spools.sort_unstable_by(|a, b| a.dir.cmp(&b.dir));
     Ok(spools)
+}
+
+/// When a file was written last, in milliseconds since 1970; `None` if it is not there.
+fn modified_ms(path: PathBuf) -> Result<Option<i64>, SpoolError> {
+    let written = match fs::metadata(&path).and_then(|file| file.modified()) {
+        Ok(written) => written,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(SpoolError::Unreadable { path, source }),
+    };
+    let since = written.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Ok(Some(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
 }
 
 fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, SpoolError> {

@@ -13,6 +13,7 @@ pub mod files;
 pub mod identity;
 pub mod ids;
 pub mod live;
+pub mod names;
 pub mod permissions;
 pub mod presence;
 pub mod record;

@@ -17,6 +17,7 @@ use crate::missed::{LATE_ORDER, Missed, list};
 use crate::render;
 use crate::routes::Project;
 use crate::store::DueMissed;
+use crate::traced;
 
 /// What is known of messages that somebody wants to be run: a hint, the store knows.
 #[derive(Debug, Default)]
@@ -127,8 +128,10 @@ impl Hearing {
         let spot = Spot { thread, ..spot };
         let new = new_run(heard, spot, project);
         let rows = render::accepted(heard, &new);
+        let storing_ms = now_ms();
         if self.store.run_missed(&new, &rows, now_ms()).await? {
             crash::point("missed.run");
+            traced::accepted(&new, &self.store, (storing_ms, storing_ms));
             tracing::info!(run = %new.run, project = %new.project, "accepted after all");
             self.signals.stored();
         }

@@ -4,10 +4,8 @@
 //! the person is told are one transaction.
 
 use platform::clock::now_ms;
-use platform::telemetry::traceparent;
 use schemas::ids::{ChannelId, RoleId, RunId, SessionId, ThreadId};
 use schemas::request::Task;
-use tracing::Span;
 
 use super::{Orders, marks};
 use crate::attached::Files;
@@ -22,6 +20,7 @@ use crate::queue::{self, Wanted};
 use crate::render;
 use crate::routes::Project;
 use crate::store::{About, By, NewRun, Ordered, Spoken};
+use crate::traced;
 
 /// What is said to a command about a conversation that is given outside of one.
 const IN_A_THREAD: &str = "Say that in the thread that it is about.";
@@ -130,10 +129,12 @@ impl Orders {
             prompt: DIFF_PROMPT.to_owned(),
             task: Task::Diff,
             files: Files::default(),
-            trace: traceparent(&Span::current()),
+            trace: Some(traced::root()),
         };
-        if self.store.accept(&new, &render::accepted(heard, &new), now_ms()).await? {
+        let storing_ms = now_ms();
+        if self.store.accept(&new, &render::accepted(heard, &new), storing_ms).await? {
             crash::point("diff.stored");
+            traced::accepted(&new, &self.store, (storing_ms, storing_ms));
             tracing::info!(run = %new.run, %thread, "a diff");
             self.signals.stored();
         }

@@ -28,6 +28,8 @@ pub(crate) struct Told<'a> {
     pub(crate) usage: Option<&'a Usage>,
     /// Who held it.
     pub(crate) runner: Option<&'a RunnerId>,
+    /// Where its trace is shown.
+    pub(crate) trace: Option<&'a str>,
     /// The most pages that are posted.
     pub(crate) pages_max: usize,
     /// The files that go with it, if there may be some.
@@ -37,7 +39,7 @@ pub(crate) struct Told<'a> {
 impl<'a> Told<'a> {
     /// An answer of which nothing else is known.
     pub(crate) fn of(answer: &'a str) -> Self {
-        Self { answer, usage: None, runner: None, pages_max: usize::MAX, gift: None }
+        Self { answer, usage: None, runner: None, trace: None, pages_max: usize::MAX, gift: None }
     }
 
     /// The line under the answer: how long it took, what it cost, who made it, and where. `before` is
@@ -49,6 +51,8 @@ impl<'a> Told<'a> {
             cost(spent(usage) - before),
             usage.model.as_deref().map(model),
             self.runner.map(ToString::to_string),
+            // Between < and >, so that Discord shows no picture of the page.
+            self.trace.map(|url| format!("[trace](<{url}>)")),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         Some(format!("-# {}", parts.join(" · ")))
@@ -151,6 +155,9 @@ mod tests {
         assert_eq!(told.footer(0).unwrap(), "-# 1 m 12 s · $0.14 · opus-5-5 · host-1");
         assert_eq!(told.footer(200_000).unwrap(), "-# 1 m 12 s · opus-5-5 · host-1", "not less");
         assert_eq!(Told::of("hm").footer(0), None);
+        let told = Told { trace: Some("https://j.example/4bf9"), ..told };
+        let footer = told.footer(0).unwrap();
+        assert!(footer.ends_with(" · host-1 · [trace](<https://j.example/4bf9>)"), "{footer}");
     }
 
     #[test]

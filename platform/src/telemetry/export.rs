@@ -2,8 +2,8 @@
 //!
 //! What is to be sent waits in a queue with a bound, and what finds it full is dropped: a collector
 //! that is gone, slow or never answers costs its telemetry and nothing else. A span that ends is
-//! only put into the queue. That the collector is away is one line of the log, and that it is back
-//! another; nothing here fails a caller.
+//! only put into the queue, and so is a line. That the collector is away is one line of the log, and
+//! that it is back another; nothing here fails a caller.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +11,9 @@ use std::time::Duration;
 use opentelemetry_otlp::{ExporterBuildError, Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{
+    BatchConfigBuilder as LogConfigBuilder, BatchLogProcessor, LogBatch, LogExporter,
+};
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter as Export,
 };
@@ -72,6 +75,48 @@ impl Collector {
             .build();
         let spans = Spans { exporter, heard: Heard::new("spans") };
         Ok(BatchSpanProcessor::builder(spans).with_batch_config(config).build())
+    }
+
+    /// What sends lines of the log, in batches.
+    pub(super) fn lines(&self) -> Result<BatchLogProcessor, ExportError> {
+        let exporter = opentelemetry_otlp::LogExporter::builder()
+            .with_http()
+            .with_http_client(self.client.clone())
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(format!("{}/v1/logs", self.url))
+            .with_timeout(SEND_MAX)
+            .build()
+            .map_err(ExportError::Exporter)?;
+        let config = LogConfigBuilder::default()
+            .with_max_queue_size(QUEUE_MAX)
+            .with_max_export_batch_size(BATCH_MAX)
+            .with_scheduled_delay(SEND_EVERY)
+            .build();
+        let lines = Lines { exporter, heard: Heard::new("lines") };
+        Ok(BatchLogProcessor::builder(lines).with_batch_config(config).build())
+    }
+}
+
+/// Sends lines of the log, as [`Spans`] does spans.
+#[derive(Debug)]
+struct Lines {
+    exporter: opentelemetry_otlp::LogExporter,
+    heard: Heard,
+}
+
+impl LogExporter for Lines {
+    async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
+        let count = batch.iter().count();
+        self.heard.tell(&self.exporter.export(batch).await, count);
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
     }
 }
 

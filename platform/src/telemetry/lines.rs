@@ -70,12 +70,10 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
-    use opentelemetry::trace::TracerProvider as _;
-    use opentelemetry_sdk::trace::SdkTracerProvider;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-    use crate::telemetry::traceparent;
+    use crate::telemetry::{Ids, within};
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
@@ -94,10 +92,8 @@ mod tests {
     fn lines_of(log: impl FnOnce()) -> Vec<String> {
         let written = Written::default();
         let to = written.clone();
-        let tracer = SdkTracerProvider::builder().build().tracer("test");
-        let subscriber = tracing_subscriber::registry()
-            .with(layer(LogFormat::Json, move || to.clone(), true))
-            .with(tracing_opentelemetry::layer().with_tracer(tracer));
+        let lines = layer(LogFormat::Json, move || to.clone(), true);
+        let subscriber = tracing_subscriber::registry().with(lines);
         tracing::subscriber::with_default(subscriber, log);
         let bytes = written.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
@@ -105,16 +101,17 @@ mod tests {
 
     #[test]
     fn a_line_of_json_has_the_ids_of_its_trace() {
-        let mut parent = None;
+        let ids = Ids::root();
         let lines = lines_of(|| {
             tracing::info!(run = "m7", "outside");
             let span = tracing::info_span!("accept", message.id = 7);
-            parent = traceparent(&span);
-            span.in_scope(|| tracing::warn!(why = "so \"it\" is", "inside"));
+            let said = async { span.in_scope(|| tracing::warn!(why = "so \"it\" is", "inside")) };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(within(Some(&ids), said));
         });
         assert!(lines[0].starts_with("{\"timestamp\":"), "{}", lines[0]);
         assert!(!lines[0].contains("trace_id"), "{}", lines[0]);
-        let parent = parent.unwrap();
+        let parent = ids.traceparent();
         let ids: Vec<_> = parent.split('-').collect();
         let begins = format!("{{\"trace_id\":\"{}\",\"span_id\":\"{}\",", ids[1], ids[2]);
         assert!(lines[1].starts_with(&begins), "{}", lines[1]);

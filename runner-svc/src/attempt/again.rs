@@ -11,8 +11,9 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use schemas::record::Record;
 use schemas::streams::RunKey;
 
+use super::adopt::{adopt_spool, find};
 use super::ask::{PAUSE_MAX, record};
-use super::{Left, Result, adopt_spool, find, report};
+use super::{Left, Result, report};
 use crate::directories::Seat;
 use crate::host::Host;
 use crate::spool::Spool;

@@ -175,6 +175,7 @@ impl Follow<'_> {
         applied.drain(..applied.len().saturating_sub(APPLIED_MAX));
         self.work.held.waited(&asks, now_ms);
         let held = &self.work.held;
+        let before = held.record.asks.clone();
         let record = Record {
             asks,
             asked: self.progress.asked(),
@@ -186,6 +187,9 @@ impl Follow<'_> {
         self.work.write(&record).await?;
         crash::point("ask.written");
         self.work.held.record = record;
+        let held = &self.work.held;
+        let is_open = |ask: &Ask| held.record.asks.iter().any(|open| open.id == ask.id);
+        held.trace_asks(before.iter().filter(|ask| !is_open(ask)));
         Ok(())
     }
 

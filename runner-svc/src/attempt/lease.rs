@@ -208,6 +208,7 @@ impl Work {
         {
             super::stop(&self.host, &spool).await?;
             crash::point("giveway.stopped");
+            self.held.trace_lost(&spool, self.host.bus.redactor());
             super::sweep(&self.host, spool).await?;
         }
         result

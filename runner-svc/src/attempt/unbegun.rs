@@ -7,6 +7,8 @@
 use std::sync::Arc;
 
 use platform::clock::now_ms;
+use platform::telemetry;
+use schemas::names::link;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument as _;
 
@@ -49,7 +51,7 @@ pub(crate) fn unbegun(host: &Host) -> Vec<Unbegun> {
 /// Begins what was found, as soon as there is a slot.
 pub(crate) async fn begin(host: Arc<Host>, unbegun: Unbegun, slots: Arc<Semaphore>) {
     let span = tracing::info_span!("run", run.id = %unbegun.held.request.run);
-    platform::telemetry::set_parent(&span, unbegun.held.trace.as_deref());
+    let ids = unbegun.held.ids();
     let key = unbegun.held.key();
     let beginning = async {
         let free = host.stop.run_until_cancelled(slots.acquire_owned()).await;
@@ -59,7 +61,7 @@ pub(crate) async fn begin(host: Arc<Host>, unbegun: Unbegun, slots: Arc<Semaphor
             again::left(&host, &key, left, &seat).await;
         }
     };
-    Box::pin(beginning.instrument(span)).await;
+    Box::pin(telemetry::within(ids.as_ref(), beginning.instrument(span))).await;
 }
 
 async fn go_on(host: &Arc<Host>, unbegun: Unbegun, seat: Seat) -> Result<()> {
@@ -73,6 +75,7 @@ async fn go_on(host: &Arc<Host>, unbegun: Unbegun, seat: Seat) -> Result<()> {
             // Until claude was first started, no time of the run's own goes by.
             held.since_ms = record.since_ms.unwrap_or_else(now_ms);
             held.record = record;
+            held.trace_adoption(now_ms(), link::ADOPTION);
             let host = Arc::clone(host);
             let lease = Lease::unknown(&host, &held.request.project);
             Work { host, held, revision, delivery: None, again, seat, lease, said: None }

@@ -14,6 +14,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::ending::QUIET_WITHIN;
 use crate::folder::Folder;
+use crate::otlp::Otlp;
 use crate::parts::Part;
 use crate::ports::free_port;
 use crate::service::Environment;
@@ -217,6 +218,11 @@ impl Builder {
     pub fn every_env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.env.insert(name.into(), value.into());
         self
+    }
+
+    /// Lets every program send its telemetry to this collector.
+    pub fn otlp(self, collector: &Otlp) -> Self {
+        self.every_env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())
     }
 
     /// Says of the project that several runners serve it.

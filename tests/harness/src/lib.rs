@@ -25,6 +25,7 @@
 //! | `browser.rs` | a headless Chromium, to use the page of the simulated Discord as a person does |
 //! | `ending.rs` | what a story must not leave behind |
 //! | `notified.rs`, `cgroup.rs`, `systemd.rs` | what a service tells systemd; a cgroup as of a unit; the real systemd, where it is installed |
+//! | `otlp.rs` | a collector that keeps the traces, logs and figures of a story |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
 //! | `postgres.rs`, `second_gateway.rs` | a store that several gateways share |
 //! | `stack.rs`, `settings.rs`, `nats.rs` | the three servers, and the configuration written for them |
@@ -51,6 +52,7 @@ mod measure;
 mod nats;
 mod notified;
 mod operator;
+pub mod otlp;
 mod parts;
 mod ports;
 mod postgres;
@@ -83,6 +85,7 @@ pub use ledger::{Ledger, Noted};
 pub use nats::Nats;
 pub use notified::Notified;
 pub use operator::Stored;
+pub use otlp::Otlp;
 pub use parts::Part;
 pub use ports::{free_port, is_free};
 pub use postgres::Postgres;

@@ -57,6 +57,7 @@ mod steering;
 mod supervised;
 mod threadless;
 mod threads;
+mod traces;
 mod unchanged;
 mod up;
 mod waiting;
