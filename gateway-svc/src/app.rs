@@ -9,9 +9,11 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use platform::clock::now_ms;
+use platform::config::ConfigError;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
 use platform::nats;
+use platform::reload::{self, Current, Hangups};
 use platform::supervisor::Supervisor;
 use platform::tasks::Tasks;
 use tokio::net::TcpListener;
@@ -36,20 +38,25 @@ use crate::{
 /// Events that may wait between Discord and the store.
 const EVENTS_MAX: usize = 1024;
 
-/// Serves until `stop`, or until Discord lets the bot in no more. `supervisor` is told how it goes.
+/// Serves until `stop`, or until Discord lets the bot in no more. `load` reads the configuration again,
+/// `supervisor` is told how it goes.
 ///
 /// # Errors
 ///
 /// What kept it from starting, or what ended it.
 pub(crate) async fn serve(
     config: Config,
+    load: impl Fn() -> Result<Config, ConfigError> + Clone + Send + 'static,
     supervisor: Supervisor,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let hangups = Hangups::listen()?;
+    let http_listen = config.http_listen;
+    let (changing, config) = reload::starting_with(config);
     let readiness = Readiness::new(&["store", "nats", "discord", EXAMINED]);
-    let listener = TcpListener::bind(config.http_listen)
+    let listener = TcpListener::bind(http_listen)
         .await
-        .with_context(|| format!("cannot listen on {}", config.http_listen))?;
+        .with_context(|| format!("cannot listen on {http_listen}"))?;
     tracing::info!(address = %listener.local_addr()?, "health pages");
     let mut tasks = Tasks::new();
     let pages = health::serve(listener, readiness.clone(), stop.child_token());
@@ -62,7 +69,14 @@ pub(crate) async fn serve(
     };
     // The store is ours until the last task is gone.
     let (_alone, ended) = match started {
-        Ok(alone) => (alone, Ok(())),
+        Ok(alone) => {
+            let following = changing.follow(hangups, readiness.clone(), stop.clone(), move |now| {
+                let load = load.clone();
+                async move { reload::read(load).await?.after(&now) }
+            });
+            tasks.spawn("configuration", ended(following));
+            (alone, Ok(()))
+        }
         Err(error) => (None, Err(error)),
     };
     if ended.is_err() {
@@ -81,11 +95,12 @@ pub(crate) async fn serve(
 }
 
 async fn start(
-    config: Config,
+    current: Current<Config>,
     readiness: &Readiness,
     stop: &CancellationToken,
     tasks: &mut Tasks<anyhow::Error>,
 ) -> anyhow::Result<Alone> {
+    let config = current.now();
     let (store, alone) = store::patiently(readiness, || take_store(&config)).await?;
     readiness.ready("store");
     let link = nats::connect_patiently(&config.nats, "holdfast-gateway", readiness).await?;
@@ -97,41 +112,38 @@ async fn start(
     same_bus(&store, &is, readiness).await?;
     readiness.ready("nats");
     let (hands, ears) = discord::open(&config.discord)?;
-    let routes = Arc::new(config.routes);
     let signals = Signals::default();
     let (say, hear) = mpsc::channel(EVENTS_MAX);
     let folder = Folder {
         store: store.clone(),
         bus: bus.clone(),
         signals: signals.clone(),
-        answers: config.answers,
-        trace_url: config.trace_url.clone(),
+        config: current.clone(),
     };
     let hearing = Hearing::new(
-        Arc::clone(&routes),
+        current.clone(),
         store.clone(),
         hands.clone(),
         signals.clone(),
         readiness.clone(),
-        config.catch_up,
     );
 
     let look = {
-        let (hands, routes, store) = (hands.clone(), Arc::clone(&routes), store.clone());
-        move || {
-            let (hands, routes) = (hands.clone(), Arc::clone(&routes));
-            let (link, store) = (link.clone(), store.clone());
-            async move { doctor::examine_at_work(&hands, &routes, &link, &store).await }
+        let (hands, store) = (hands.clone(), store.clone());
+        move |config: Arc<Config>| {
+            let (hands, link, store) = (hands.clone(), link.clone(), store.clone());
+            async move { doctor::examine_at_work(&hands, &config.routes, &link, &store).await }
         }
     };
-    tasks.spawn("checks", ended(keep_looking(readiness.clone(), stop.clone(), look)));
+    let looking = keep_looking(readiness.clone(), stop.clone(), current.clone(), look);
+    tasks.spawn("checks", ended(looking));
     tasks.spawn("hearing", ended(hearing.run(hear, stop.clone())));
     tasks.spawn(
         "feed",
         ended(feed::run(bus.clone(), folder.clone(), readiness.clone(), stop.clone())),
     );
     let publishing = publisher::run(
-        Arc::clone(&routes),
+        current.clone(),
         folder.clone(),
         (signals.clone(), readiness.clone()),
         config.times.given_up,
@@ -143,13 +155,13 @@ async fn start(
         store.clone(),
         (hands.clone(), bus.clone()),
         readiness.clone(),
-        config.posting,
+        current.clone(),
         gateway.clone(),
     );
     let posting = poster::run(poster, signals.clone(), stop.clone());
     tasks.spawn("poster", ended(posting));
-    let (shows, fresh) = (config.shows_status, config.times.fresh);
-    let status = Status { store, discord: hands, bus, signals, routes, gateway, fresh, shows };
+    let (config, fresh) = (current, config.times.fresh);
+    let status = Status { store, discord: hands, bus, signals, config, gateway, fresh };
     beside(status, readiness, stop, tasks);
     let listening = ears.listen(say, stop.clone());
     tasks.spawn("Discord", async move { Ok(listening.await?) });
@@ -163,7 +175,7 @@ fn beside(
     stop: &CancellationToken,
     tasks: &mut Tasks<anyhow::Error>,
 ) {
-    let Status { store, discord, bus, signals, routes, gateway, .. } = &status;
+    let Status { store, discord, bus, signals, config, gateway, .. } = &status;
     let peers = peers::run(store.clone(), gateway.clone(), signals.clone(), stop.clone());
     tasks.spawn("peers", ended(peers));
     let bringer = Bringer {
@@ -175,7 +187,7 @@ fn beside(
     tasks.spawn("files", ended(bringing::run(bringer, stop.clone())));
     tasks.spawn("retention", ended(retention::run(store.clone(), signals.clone(), stop.clone())));
     let watching = presence::Watching {
-        routes: Arc::clone(routes),
+        config: config.clone(),
         store: store.clone(),
         bus: bus.clone(),
         signals: signals.clone(),

@@ -1,8 +1,10 @@
 //! The gateway's configuration: `gateway.toml`, the environment over it, every problem at once.
 //!
-//! [`Config::load`] is called once, before any port is bound; no invalid value gets past it.
+//! [`Config::load`] is called before any port is bound, and when the file is to be read again (`again.rs`);
+//! no invalid value gets past it.
 //! Secrets come from the environment or from files of their own, and are never printed.
 
+mod again;
 mod channels;
 mod files;
 mod limits;

@@ -19,6 +19,7 @@ use reqwest_serenity as reqwest;
 use schemas::ids::{ChannelId, IdError, MessageId, RoleId, UserId};
 use serenity::all as discord;
 use serenity::builder::{CreateAllowedMentions, CreateMessage, CreateThread};
+use serenity::gateway::GatewayError;
 use serenity::http::{Http, HttpBuilder, HttpError, MessagePagination};
 use thiserror::Error;
 use tokio::sync::OnceCell;
@@ -104,6 +105,9 @@ pub(crate) enum DiscordError {
     /// A press was not answered while Discord would have taken the answer.
     #[error("Discord did not take the answer to a press in time")]
     TooLate,
+    /// It lets the bot in no more, and will not until somebody has done this.
+    #[error("Discord lets the bot in no more: {0}")]
+    ShutOut(&'static str),
     /// The certificates in `discord.ca_file`, or the HTTP client, are not usable.
     #[error("cannot set up the HTTP client")]
     Client(#[source] reqwest::Error),
@@ -120,6 +124,7 @@ impl DiscordError {
             | Self::Fetch(_)
             | Self::TooLarge(_)
             | Self::TooLate
+            | Self::ShutOut(_)
             | Self::Client(_) => None,
         }
     }
@@ -136,6 +141,7 @@ impl DiscordError {
             | Self::BadId(_)
             | Self::TooLarge(_)
             | Self::TooLate
+            | Self::ShutOut(_)
             | Self::Client(_) => false,
         }
     }
@@ -143,6 +149,11 @@ impl DiscordError {
 
 impl From<serenity::Error> for DiscordError {
     fn from(error: serenity::Error) -> Self {
+        if let serenity::Error::Gateway(shut) = &error
+            && let Some(todo) = todo(shut)
+        {
+            return Self::ShutOut(todo);
+        }
         if let serenity::Error::Http(HttpError::UnsuccessfulRequest(response)) = &error {
             return Self::Refused {
                 status: response.status_code.as_u16(),
@@ -151,6 +162,20 @@ impl From<serenity::Error> for DiscordError {
             };
         }
         Self::Unknown(Box::new(error))
+    }
+}
+
+/// What somebody has to do before Discord opens a session again, where it said that it will not.
+#[expect(clippy::wildcard_enum_match_arm, reason = "another crate's words, which may grow")]
+fn todo(error: &GatewayError) -> Option<&'static str> {
+    match error {
+        GatewayError::InvalidAuthentication | GatewayError::NoAuthentication => {
+            Some("it does not know the token; copy it anew from the bot's page")
+        }
+        GatewayError::DisallowedGatewayIntents => {
+            Some("switch on MESSAGE CONTENT INTENT on the bot's page")
+        }
+        _ => None,
     }
 }
 
@@ -529,7 +554,17 @@ fn emoji(mark: Mark) -> discord::ReactionType {
 
 #[cfg(test)]
 mod tests {
-    use super::is_discords;
+    use super::*;
+
+    #[test]
+    fn what_ends_a_session_for_good_is_told_with_what_to_do() {
+        let told = |error| DiscordError::from(serenity::Error::Gateway(error)).to_string();
+        let token = told(GatewayError::InvalidAuthentication);
+        assert!(token.ends_with("it does not know the token; copy it anew from the bot's page"));
+        let intent = told(GatewayError::DisallowedGatewayIntents);
+        assert!(intent.contains("MESSAGE CONTENT INTENT"), "{intent}");
+        assert_eq!(told(GatewayError::ExpectedHello), "no word from Discord");
+    }
 
     #[test]
     fn only_discords_own_files_are_fetched() {

@@ -3,13 +3,14 @@
 //! It changes nothing in Discord or NATS and needs no running service; the store is opened as
 //! `serve` opens it.
 
-use platform::clock::now_ms;
+use platform::clock::{self, now_ms};
 use platform::doctor::Finding;
 use platform::nats::{self, Link};
 
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::discord::{self, Discord};
+use crate::presence::outdated;
 use crate::routes::Routes;
 use crate::store::{Store, Troubled};
 
@@ -23,13 +24,21 @@ pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
         Err(error) => vec![Finding::new("Discord", Err(chain(error)))],
     };
     let found = match nats::connect(&config.nats, "holdfast-doctor").await {
-        Ok(link) => streams(&link).await,
-        Err(error) => Err(chain(error)),
+        Ok(link) => {
+            findings.push(Finding::new("NATS", streams(&link).await));
+            Some(link.clocks().await)
+        }
+        Err(error) => {
+            findings.push(Finding::new("NATS", Err(chain(error))));
+            None
+        }
     };
-    findings.push(Finding::new("NATS", found));
+    findings.extend(found.map(|found| Finding::new("clocks", found)));
     match Store::open(&config.database_url).await {
         Ok(store) => {
             findings.push(Finding::new("store", kept(&store).await));
+            findings.push(Finding::new("clocks", clock_of(&store).await));
+            findings.push(Finding::new("runners", runners(&store).await));
             // A thread that waits for a right keeps nobody else from work, so this is no matter of
             // readiness.
             findings.push(Finding::new("posts", posts(&store).await));
@@ -48,12 +57,17 @@ pub(crate) async fn examine_at_work(
 ) -> Vec<Finding> {
     let mut findings = talk(discord, routes).await;
     findings.push(Finding::new("NATS", streams(link).await));
+    findings.push(Finding::new("clocks", link.clocks().await));
     findings.push(Finding::new("store", kept(store).await));
+    findings.push(Finding::new("clocks", clock_of(store).await));
     findings
 }
 
 async fn talk(discord: &Discord, routes: &Routes) -> Vec<Finding> {
-    let mut findings = vec![Finding::new("Discord", discord.examine_bot().await)];
+    let mut findings = vec![
+        Finding::new("Discord", discord.examine_bot().await),
+        Finding::new("clocks", discord.examine_clock().await),
+    ];
     for (channel, project) in routes.channels() {
         let found = discord.examine_channel(channel).await;
         findings.push(Finding::new(format!("channel {channel} of {}", project.name), found));
@@ -69,14 +83,30 @@ async fn streams(link: &Link) -> Result<String, String> {
         }
     };
     if problems.is_empty() {
-        let server = link.client().server_info();
-        return Ok(format!("nats-server {} at {}", server.version, server.host));
+        return link.server();
     }
     Err(format!("run `gateway-svc provision`\n        {}", problems.join("\n        ")))
 }
 
 async fn kept(store: &Store) -> Result<String, String> {
     store.answers().await.map(|()| "opens, tables up to date".to_owned()).map_err(chain)
+}
+
+async fn clock_of(store: &Store) -> Result<String, String> {
+    let from_ms = now_ms();
+    // Whether it answers at all is another check's business.
+    match store.clock_ms().await.ok().flatten() {
+        Some(said_ms) => clock::agree("PostgreSQL", (said_ms, said_ms), (from_ms, now_ms())),
+        None => Ok("the store has none of its own".to_owned()),
+    }
+}
+
+/// Which runners that are there are too old.
+async fn runners(store: &Store) -> Result<String, String> {
+    let sights = store.sights().await.map_err(chain)?;
+    let there: Vec<_> = sights.iter().filter(|sight| sight.is_there(now_ms())).collect();
+    let old: Vec<_> = there.iter().filter_map(|sight| outdated(&sight.presence)).collect();
+    if old.is_empty() { Ok(format!("{} there", there.len())) } else { Err(old.join("; ")) }
 }
 
 /// What waits to be posted though it was tried, and what was given up.

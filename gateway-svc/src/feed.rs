@@ -9,6 +9,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::{Stream, StreamExt};
 use platform::clock::now_ms;
 use platform::health::Readiness;
+use platform::reload::Current;
 use platform::telemetry::{self, Ids};
 use schemas::identity::Twin;
 use schemas::record::{Outcome, REMARKS_MAX, Record, Text};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::bus::{Bus, BusError, Delivery, Fed};
-use crate::config::{Answers, TraceUrl};
+use crate::config::Config;
 use crate::crash;
 use crate::render;
 use crate::signals::Signals;
@@ -55,9 +56,7 @@ pub(crate) struct Folder {
     /// Who is to know.
     pub(crate) signals: Signals,
     /// How answers are told.
-    pub(crate) answers: Answers,
-    /// Where a trace is shown.
-    pub(crate) trace_url: Option<TraceUrl>,
+    pub(crate) config: Current<Config>,
 }
 
 impl Folder {
@@ -74,6 +73,7 @@ impl Folder {
     ) -> Result<(), FoldError> {
         let began_ms = now_ms;
         let answer = self.answer(key, record).await?;
+        let answers = self.config.now().answers;
         if record.outcome().is_some() {
             crash::point("feed.answer");
         }
@@ -83,12 +83,12 @@ impl Folder {
             usage: record.usage(),
             runner: Some(&record.runner),
             trace: trace.as_deref(),
-            pages_max: self.answers.pages_max,
+            pages_max: answers.pages_max,
             gift: Some(render::Gift {
                 project: &key.project,
                 files: &record.files,
                 withheld: &record.withheld,
-                file_max: self.answers.file_max,
+                file_max: answers.file_max,
             }),
         };
         let rows = |place: &render::Place| {
@@ -127,7 +127,7 @@ impl Folder {
     /// Where the trace of an outcome is shown, if it is kept.
     fn shown_at(&self, record: &Record) -> Option<String> {
         let ids = Ids::parse(record.trace.as_deref()?).filter(Ids::is_kept)?;
-        self.trace_url.as_ref().map(|url| url.of(ids.trace_id()))
+        self.config.now().trace_url.as_ref().map(|url| url.of(ids.trace_id()))
     }
 
     /// Tells that a runner exists twice: the log, and each thread with a run there, once.

@@ -11,11 +11,13 @@ mod guilds;
 mod late;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use platform::clock::now_ms;
 use platform::health::Readiness;
+use platform::reload::Current;
 use platform::telemetry::{self, Ids};
 use schemas::ids::{ChannelId, MessageId, RunId, ThreadId};
 use schemas::request::Task;
@@ -24,14 +26,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::attached::Files;
-use crate::config::CatchUp;
+use crate::config::Config;
 use crate::crash;
 use crate::discord::{Discord, Event};
 use crate::intake::{Heard, Verdict, Writer, judge};
 use crate::missed::{LATE_ORDER, is_late};
 use crate::orders::{Orders, Said};
 use crate::render;
-use crate::routes::{Project, Routes};
+use crate::routes::Project;
 use crate::signals::Signals;
 use crate::store::{Accepted, NewRun, Store};
 use crate::traced;
@@ -45,13 +47,12 @@ const STRANGERS_MAX: usize = 10_000;
 
 /// The ears' other end.
 pub(crate) struct Hearing {
-    routes: std::sync::Arc<Routes>,
+    config: Current<Config>,
     store: Store,
     discord: Discord,
     signals: Signals,
     readiness: Readiness,
     orders: Orders,
-    catch_up: CatchUp,
     listening: catch_up::Listening,
     late: late::Late,
     /// The mapped channel of each place that was asked about: a hint that saves a question.
@@ -77,29 +78,27 @@ struct Spot {
 }
 
 impl Hearing {
-    /// Hears for these routes.
+    /// Hears for what is mapped.
     pub(crate) fn new(
-        routes: std::sync::Arc<Routes>,
+        config: Current<Config>,
         store: Store,
         discord: Discord,
         signals: Signals,
         readiness: Readiness,
-        catch_up: CatchUp,
     ) -> Self {
         let orders = Orders {
-            routes: std::sync::Arc::clone(&routes),
+            config: config.clone(),
             store: store.clone(),
             discord: discord.clone(),
             signals: signals.clone(),
         };
         Self {
-            routes,
+            config,
             store,
             discord,
             signals,
             readiness,
             orders,
-            catch_up,
             listening: catch_up::Listening::default(),
             late: late::Late::default(),
             parents: HashMap::new(),
@@ -110,9 +109,7 @@ impl Hearing {
 
     /// Takes events until `stop`, or until nobody speaks any more.
     pub(crate) async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: CancellationToken) {
-        let mut timer = tokio::time::interval(self.catch_up.every);
-        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        timer.reset();
+        let mut timer = self.timer();
         loop {
             if self.behind.take_wish() {
                 timer.reset_after(SOON);
@@ -139,9 +136,28 @@ impl Hearing {
                     None => return self.stop_listening().await,
                 },
                 _ = timer.tick() => self.catch_up().await,
+                // What is mapped from now on is read from here: a gateway that ends at once knows then
+                // what came since.
+                () = self.config.changed() => {
+                    timer = self.timer();
+                    self.catch_up().await;
+                }
                 () = std::future::ready(()), if self.late.may_be_due() => self.run_missed().await,
             }
         }
+    }
+
+    /// Ticks when everything is to be read again.
+    fn timer(&self) -> tokio::time::Interval {
+        let mut timer = tokio::time::interval(self.config.now().catch_up.every);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        timer.reset();
+        timer
+    }
+
+    /// The project of a mapped channel.
+    fn mapped(&self, channel: ChannelId) -> Option<Arc<Project>> {
+        self.config.now().routes.project_of(channel).cloned()
     }
 
     /// Judges one message and stores the verdict. What fails is heard again by the next catch-up,
@@ -164,11 +180,12 @@ impl Hearing {
         if self.store.is_judged(heard.id).await? {
             return Ok(());
         }
-        let routes = std::sync::Arc::clone(&self.routes);
-        let Some(project) = routes.project_of(spot.channel) else { return Ok(()) };
+        let Some(project) = self.mapped(spot.channel) else { return Ok(()) };
+        let project = &*project;
         spot.thread = self.conversation(heard, spot).await?;
         let roles = self.roles(heard, project).await?;
-        let is_late = found == Found::Read && is_late(heard.id, self.catch_up.max, now_ms());
+        let is_late =
+            found == Found::Read && is_late(heard.id, self.config.now().catch_up.max, now_ms());
         let verdict = match judge(heard, project, &roles) {
             Verdict::Run if is_late => return self.miss(heard, spot, project).await,
             Verdict::Command(_) if is_late => Verdict::Refused(LATE_ORDER.into()),
@@ -256,7 +273,7 @@ impl Hearing {
 
     /// Where a message was written, if that is ours.
     async fn spot(&mut self, place: ChannelId) -> anyhow::Result<Option<Spot>> {
-        if self.routes.project_of(place).is_some() {
+        if self.mapped(place).is_some() {
             return Ok(Some(Spot { channel: place, thread: None }));
         }
         let thread: ThreadId = place.get().to_string().parse()?;
@@ -264,7 +281,7 @@ impl Hearing {
             Some(channel) => Some(channel),
             None => self.parent(place).await?,
         };
-        let mapped = channel.filter(|channel| self.routes.project_of(*channel).is_some());
+        let mapped = channel.filter(|channel| self.mapped(*channel).is_some());
         Ok(mapped.map(|channel| Spot { channel, thread: Some(thread) }))
     }
 
@@ -278,12 +295,12 @@ impl Hearing {
     }
 
     /// The project of a place of ours: a mapped channel, or a thread that the store knows.
-    async fn project_of(&self, place: ChannelId) -> anyhow::Result<Option<&Project>> {
-        if let Some(project) = self.routes.project_of(place) {
+    async fn project_of(&self, place: ChannelId) -> anyhow::Result<Option<Arc<Project>>> {
+        if let Some(project) = self.mapped(place) {
             return Ok(Some(project));
         }
         let channel = self.store.channel_of(place.get().to_string().parse()?).await?;
-        Ok(channel.and_then(|channel| self.routes.project_of(channel)))
+        Ok(channel.and_then(|channel| self.mapped(channel)))
     }
 
     async fn parent(&mut self, place: ChannelId) -> anyhow::Result<Option<ChannelId>> {

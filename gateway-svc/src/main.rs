@@ -153,12 +153,13 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
     let env = environment();
     match cli.command {
         Command::Serve => {
-            let config = config::Config::load(cli.config, &env)?;
+            let config = config::Config::load(cli.config.clone(), &env)?;
             let _telemetry = start_telemetry(&config.telemetry)?;
             arm(&env)?;
             let supervisor = Supervisor::of(|name| env.get(name).map(String::as_str));
             let stop = CancellationToken::new();
-            let service = app::serve(config, supervisor, stop.clone());
+            let load = move || config::Config::load(cli.config.clone(), &env);
+            let service = app::serve(config, load, supervisor, stop.clone());
             Ok(shutdown::run(runtime()?, shutdown::run_until_signalled(stop, service))?)
         }
         Command::Doctor => {

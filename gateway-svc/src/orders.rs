@@ -14,17 +14,19 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use platform::clock::now_ms;
+use platform::reload::Current;
 use schemas::ids::{ChannelId, Generation, RunId};
 use schemas::request::Author;
 
 use crate::asks::{Click, to_send};
 use crate::commands::{Done, Order, Press, STOP_EMOJI};
+use crate::config::Config;
 use crate::crash;
 use crate::discord::{Discord, Pressed, Reacted};
 use crate::missed::Decide;
 use crate::outbox::Row;
 use crate::render;
-use crate::routes::{Project, Routes};
+use crate::routes::Project;
 use crate::signals::Signals;
 use crate::steer;
 use crate::store::{About, By, Known, Ordered, Store};
@@ -36,7 +38,7 @@ pub(crate) use commands::Said;
 #[derive(Clone, Debug)]
 pub(crate) struct Orders {
     /// Who may use what.
-    pub(crate) routes: Arc<Routes>,
+    pub(crate) config: Current<Config>,
     /// Where decisions are kept.
     pub(crate) store: Store,
     /// Where people are told.
@@ -110,20 +112,25 @@ impl Orders {
         &self,
         pressed: &Pressed,
         run: &RunId,
-    ) -> anyhow::Result<Result<(Known, &Project), &'static str>> {
+    ) -> anyhow::Result<Result<(Known, Arc<Project>), &'static str>> {
         let known = self.store.known(run).await?;
         // Where there is no thread, the conversation is in the channel.
         let known = known.filter(|known| {
             [ChannelId::from(known.thread), known.channel].contains(&pressed.channel)
         });
         let Some(known) = known else { return Ok(Err("Nobody knows this run any more.")) };
-        let Some(project) = self.routes.project_of(known.channel) else {
+        let Some(project) = self.project_of(known.channel) else {
             return Ok(Err("This project is not served any more."));
         };
         if !project.allow.permits(pressed.by.id, &pressed.roles) {
             return Ok(Err("You may not decide this."));
         }
         Ok(Ok((known, project)))
+    }
+
+    /// The project of a mapped channel.
+    fn project_of(&self, channel: ChannelId) -> Option<Arc<Project>> {
+        self.config.now().routes.project_of(channel).cloned()
     }
 
     /// A press that sends a waiting message into the run at work.
@@ -154,7 +161,7 @@ impl Orders {
         let run = RunId::from(reacted.message);
         let known = self.store.known(&run).await?;
         let Some(known) = known.filter(|known| known.author == reacted.by) else { return Ok(()) };
-        let Some(project) = self.routes.project_of(known.channel) else { return Ok(()) };
+        let Some(project) = self.project_of(known.channel) else { return Ok(()) };
         // Whoever asked may have lost their roles since.
         let roles = if project.allow.asks_for_roles() {
             self.discord.roles(reacted.channel, reacted.by).await.context("asking for roles")?

@@ -18,13 +18,14 @@ use std::time::Duration;
 
 use platform::clock::now_ms;
 use platform::health::Readiness;
+use platform::reload::Current;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::fate::{Fate, PAUSE, pause, plainer};
 use crate::bus::{Bus, BusError};
-use crate::config::Posting;
+use crate::config::{Config, Posting};
 use crate::crash;
 use crate::discord::{Discord, DiscordError, Post};
 use crate::nonce::nonce;
@@ -50,6 +51,8 @@ pub(crate) struct Poster {
     discord: Discord,
     bus: Bus,
     readiness: Readiness,
+    config: Current<Config>,
+    /// Those of the lease in hand.
     times: Posting,
     locked: Locked,
     /// The gateway, as the others know it: a part of the name of each lease.
@@ -57,15 +60,16 @@ pub(crate) struct Poster {
 }
 
 impl Poster {
-    /// A poster with these times.
+    /// A poster.
     pub(crate) fn new(
         store: Store,
         (discord, bus): (Discord, Bus),
         readiness: Readiness,
-        times: Posting,
+        config: Current<Config>,
         gateway: String,
     ) -> Self {
-        Self { store, discord, bus, readiness, times, locked: Locked::default(), gateway }
+        let times = config.now().posting;
+        Self { store, discord, bus, readiness, config, times, locked: Locked::default(), gateway }
     }
 
     /// The whole time of one row.
@@ -96,10 +100,11 @@ impl Locked {
 }
 
 /// Posts what is due, until `stop`; then ends after the rows in flight.
-pub(crate) async fn run(poster: Poster, signals: Signals, stop: CancellationToken) {
+pub(crate) async fn run(mut poster: Poster, signals: Signals, stop: CancellationToken) {
     let mut threads = JoinSet::new();
     while !stop.is_cancelled() {
         poster.readiness.turns("posting");
+        poster.times = poster.config.now().posting;
         let leased = match lease(&poster, threads.len()).await {
             Ok(leased) => leased,
             Err(error) => {

@@ -6,33 +6,34 @@
 //! the project asks for, in `/readyz` too for as long as it shows itself.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use platform::clock::now_ms;
 use platform::health::Readiness;
+use platform::reload::Current;
+use platform::version;
 use schemas::ids::{ProjectName, StateId};
-use schemas::presence::Presence;
+use schemas::presence::{Presence, RUNNER_VERSION_MIN};
 use schemas::streams::{PRESENCE_AGE, PRESENCE_EVERY};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::config::Config;
 use crate::crash;
 use crate::placement::{self, Sharing};
-use crate::routes::Routes;
 use crate::signals::Signals;
 use crate::store::{Ownership, Store};
 
 /// The pause before the watch is asked for again.
 const PAUSE: Duration = Duration::from_secs(2);
-/// The part of `/readyz` that names runners which are not what their projects ask for.
+/// The part of `/readyz` that names runners which are too old, or not what their projects ask for.
 const RUNNERS: &str = "runners";
 
 /// What watching the runners needs.
 pub(crate) struct Watching {
     /// What is served, and on what terms.
-    pub(crate) routes: Arc<Routes>,
+    pub(crate) config: Current<Config>,
     /// Where owners and sights are kept.
     pub(crate) store: Store,
     /// Where runners show themselves.
@@ -46,6 +47,8 @@ pub(crate) struct Watching {
 /// What was told already, so that it is told once.
 #[derive(Default)]
 struct Told {
+    /// Runners that are too old: why, and until when that is said.
+    outdated: BTreeMap<StateId, (String, i64)>,
     /// Second claimants.
     claimants: HashSet<String>,
     /// Runners that are not what a project asks for: why, and until when that is said.
@@ -78,7 +81,7 @@ pub(crate) async fn run(watching: Watching, stop: CancellationToken) {
                         }
                         Some(Ok(None)) | None => break,
                     }
-                    say_misfits(&watching.readiness, &mut told.misfits);
+                    say_wrong(&watching.readiness, &mut told);
                 }
             }
             Err(error) => tracing::warn!(error = ?error, "the runners cannot be watched"),
@@ -97,14 +100,26 @@ async fn note(store: &Store, presence: &Presence, seen_ms: i64) {
 }
 
 async fn seen(watching: &Watching, presence: &Presence, told: &mut Told) {
-    let Watching { routes, store, signals, .. } = watching;
-    for project in presence.projects.iter().filter_map(|name| routes.project(name)) {
+    let Watching { config, store, signals, .. } = watching;
+    let age_ms = i64::try_from(PRESENCE_AGE.as_millis()).expect("some seconds fit");
+    let until_ms = now_ms() + age_ms;
+    match outdated(presence) {
+        Some(line) => {
+            let said = (line.clone(), until_ms);
+            let before = told.outdated.insert(presence.state_id, said);
+            if before.is_none_or(|(said, _)| said != line) {
+                tracing::error!(runner = %presence.runner, "a runner is too old: {line}");
+            }
+        }
+        None => drop(told.outdated.remove(&presence.state_id)),
+    }
+    let config = config.now();
+    for project in presence.projects.iter().filter_map(|name| config.routes.project(name)) {
         let (name, terms) = (&project.name, &project.terms);
         if let Some(misfit) = placement::misfit(name, terms, presence) {
             let runner = &presence.runner;
             let line = format!("{runner} gets no work of {name}: {misfit}");
-            let age_ms = i64::try_from(PRESENCE_AGE.as_millis()).expect("some seconds fit");
-            let said = (line.clone(), now_ms() + age_ms);
+            let said = (line.clone(), until_ms);
             let before = told.misfits.insert((name.clone(), presence.state_id), said);
             if before.is_none_or(|(said, _)| said != line) {
                 tracing::error!(project = %name, %runner, %misfit, "a runner gets no work of a project");
@@ -121,14 +136,26 @@ async fn seen(watching: &Watching, presence: &Presence, told: &mut Told) {
     }
 }
 
-/// Says in `/readyz` which runners are not what their projects ask for; those that showed themselves
-/// no more are forgotten.
-fn say_misfits(
-    readiness: &Readiness,
-    misfits: &mut BTreeMap<(ProjectName, StateId), (String, i64)>,
-) {
-    misfits.retain(|_, (_, until_ms)| now_ms() <= *until_ms);
-    let lines: Vec<_> = misfits.values().map(|(line, _)| line.as_str()).collect();
+/// Why a runner is too old for this gateway, if it is. It gets work all the same: it may understand it.
+pub(crate) fn outdated(presence: &Presence) -> Option<String> {
+    let Presence { runner, version, .. } = presence;
+    version::is_older(version, RUNNER_VERSION_MIN).then(|| {
+        let needed = version::shown(RUNNER_VERSION_MIN);
+        format!(
+            "{runner} is runner-svc {version}, and {needed} or newer is needed: update it; it works on, \
+             as far as it understands what it is given"
+        )
+    })
+}
+
+/// Says in `/readyz` which runners are too old, or not what their projects ask for; those that showed
+/// themselves no more are forgotten.
+fn say_wrong(readiness: &Readiness, told: &mut Told) {
+    let now = now_ms();
+    told.outdated.retain(|_, (_, until_ms)| now <= *until_ms);
+    told.misfits.retain(|_, (_, until_ms)| now <= *until_ms);
+    let lines = told.outdated.values().chain(told.misfits.values());
+    let lines: Vec<_> = lines.map(|(line, _)| line.as_str()).collect();
     if lines.is_empty() {
         readiness.ready(RUNNERS);
     } else {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
 use async_nats::jetstream::{Context, ErrorCode, object_store, stream};
-use platform::nats::{consumer_config, stream_config};
+use platform::nats::{consumer_config, foreign, stream_config};
 use schemas::ids::{IdError, ProjectName, RunnerId};
 use schemas::streams::{self, ConsumerSpec};
 use tokio::time::{Instant, sleep};
@@ -113,7 +113,15 @@ pub(crate) async fn provision(
     let clustered = context.client().server_info().cluster.is_some();
     let usual = if clustered { REPLICAS } else { 1 };
     let num_replicas = wanted.replicas.map_or(usual, usize::from);
-    for spec in [streams::work(), streams::runs(), streams::control(), streams::runners()] {
+    let specs = [streams::work(), streams::runs(), streams::control(), streams::runners()];
+    // Before anything is made: what is somebody else's stays as it is.
+    for spec in &specs {
+        if let Ok(there) = context.get_stream(&spec.name).await {
+            let foreign = foreign(&there.cached_info().config, &stream_config(spec));
+            anyhow::ensure!(foreign.is_none(), "{}", foreign.unwrap_or_default());
+        }
+    }
+    for spec in specs {
         stream_of(context, clustered, stream::Config { num_replicas, ..stream_config(&spec) })
             .await
             .with_context(|| format!("cannot make the stream {}", spec.name))?;

@@ -8,11 +8,11 @@
 //! Where a run goes is decided once for each generation and stored before it is published
 //! (`placement`), whichever gateway does it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use platform::clock::now_ms;
 use platform::health::Readiness;
+use platform::reload::Current;
 use platform::telemetry;
 use schemas::control::Controls;
 use schemas::request::{Request, Task};
@@ -21,6 +21,7 @@ use schemas::streams::{Place, WorkSubject};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::config::Config;
 use crate::crash;
 use crate::feed::Folder;
 use crate::limits::Limits;
@@ -40,19 +41,20 @@ const LOOP: &str = "publishing";
 
 /// Publishes what is released, until `stop`. `given_up`: when a runner that shows itself no more is.
 pub(crate) async fn run(
-    routes: Arc<Routes>,
+    mut config: Current<Config>,
     folder: Folder,
     (signals, readiness): (Signals, Readiness),
     given_up: Duration,
     stop: CancellationToken,
 ) {
     loop {
-        if let Err(error) = reconcile(&routes, &folder, &readiness, given_up).await {
+        if let Err(error) = reconcile(&config.now().routes, &folder, &readiness, given_up).await {
             tracing::warn!(error = format!("{error:#}"), "publishing waits");
         }
         tokio::select! {
             () = stop.cancelled() => return,
             () = signals.released.notified() => {}
+            () = config.changed() => {}
             () = tokio::time::sleep(EVERY) => {}
         }
     }

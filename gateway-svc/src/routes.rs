@@ -3,6 +3,7 @@
 //! Pure: it knows the configuration and what it is asked, nothing of Discord.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
 
@@ -13,7 +14,7 @@ use crate::placement::Terms;
 /// The mapped channels.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    projects: Vec<Project>,
+    projects: Vec<Arc<Project>>,
     by_channel: HashMap<ChannelId, usize>,
 }
 
@@ -105,23 +106,24 @@ impl Routes {
         let by_channel = channels
             .flat_map(|(n, project)| project.channels.iter().map(move |channel| (*channel, n)))
             .collect();
+        let projects = projects.into_iter().map(Arc::new).collect();
         Self { projects, by_channel }
     }
 
     /// The project that a channel belongs to.
-    pub(crate) fn project_of(&self, channel: ChannelId) -> Option<&Project> {
+    pub(crate) fn project_of(&self, channel: ChannelId) -> Option<&Arc<Project>> {
         self.projects.get(*self.by_channel.get(&channel)?)
     }
 
     /// Every mapped channel, with its project.
-    pub(crate) fn channels(&self) -> impl Iterator<Item = (ChannelId, &Project)> {
+    pub(crate) fn channels(&self) -> impl Iterator<Item = (ChannelId, &Arc<Project>)> {
         self.projects
             .iter()
             .flat_map(|project| project.channels.iter().map(move |channel| (*channel, project)))
     }
 
     /// The project of that name, if it is mapped.
-    pub(crate) fn project(&self, name: &ProjectName) -> Option<&Project> {
+    pub(crate) fn project(&self, name: &ProjectName) -> Option<&Arc<Project>> {
         self.projects.iter().find(|project| project.name == *name)
     }
 }

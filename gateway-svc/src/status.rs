@@ -10,11 +10,11 @@ mod plan;
 mod show;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use platform::clock::now_ms;
+use platform::reload::Current;
 use schemas::ids::{MessageId, RunId};
 use schemas::live::Live;
 use schemas::streams::RunKey;
@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::plan::{Act, Heard, Known, millis, plan, standing};
 use crate::bus::Bus;
+use crate::config::Config;
 use crate::crash;
 use crate::discord::{Discord, DiscordError};
 use crate::placement::{Sight, USUAL};
-use crate::routes::Routes;
 use crate::signals::Signals;
 use crate::store::{Store, StoreError, Watched};
 
@@ -54,14 +54,13 @@ pub(crate) struct Status {
     pub(crate) bus: Bus,
     /// Who is to know of rows.
     pub(crate) signals: Signals,
-    /// What projects require of runners.
-    pub(crate) routes: Arc<Routes>,
+    /// What projects require of runners, and whether there are to be any messages; else those that are
+    /// left are taken away.
+    pub(crate) config: Current<Config>,
     /// The gateway, as the others know it.
     pub(crate) gateway: String,
     /// How old a message gets.
     pub(crate) fresh: Duration,
-    /// Whether there are to be any; else those that are left are taken away.
-    pub(crate) shows: bool,
 }
 
 /// What this process knows beside the store: hints, gone with it.
@@ -180,13 +179,14 @@ impl Status {
         sights: &[Sight],
         now: i64,
     ) -> Act {
-        if !self.shows {
+        let config = self.config.now();
+        if !config.shows_status {
             let is_left = run.ended && run.shown.is_some();
             return if is_left { Act::Remove } else { Act::Nothing };
         }
         let heard = board.heard.get(&run.run);
         let since_ms = board.since.get(&run.run).copied().unwrap_or(now);
-        let terms = self.routes.project(&run.project).map_or(&USUAL, |project| &project.terms);
+        let terms = config.routes.project(&run.project).map_or(&USUAL, |project| &project.terms);
         let standing = standing(run, all, heard, since_ms, sights, terms, now);
         let text = show::text(&standing);
         plan(run, &standing, text, board.known.get(&run.run), self.fresh, now)

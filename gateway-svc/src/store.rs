@@ -140,6 +140,16 @@ impl Store {
         Ok(())
     }
 
+    /// What time it is in the database, in milliseconds since 1970; `None`: it has no clock but ours.
+    pub(crate) async fn clock_ms(&self) -> Result<Option<i64>> {
+        if !self.is_shared() {
+            return Ok(None);
+        }
+        let now = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms";
+        let row = sqlx::query(now).fetch_one(&self.pool).await?;
+        Ok(Some(row.try_get("now_ms")?))
+    }
+
     /// What was noted under a key, if something was.
     pub(crate) async fn noted(&self, key: &str) -> Result<Option<String>> {
         let row = sqlx::query("SELECT value FROM meta WHERE key = $1")

@@ -3,7 +3,7 @@
 //! The file as written and the configuration that makes sense are two types: a service
 //! deserializes the first, collects [`Problems`] and makes the second. serde stops at the first
 //! unknown key or wrong type, so that is reported alone, with its line; all else comes together.
-//! Nothing is read after start, and nothing here binds a port.
+//! When it is read again while the service runs is `reload`'s business; nothing here binds a port.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use thiserror::Error;
 /// The environment of the process, as `main` found it.
 pub type Environment = BTreeMap<String, String>;
 
-/// Takes the environment of this process, once, in `main`. Names and values that are not UTF-8
+/// Takes the environment of this process, in `main`. Names and values that are not UTF-8
 /// are left out.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub fn environment() -> Environment {

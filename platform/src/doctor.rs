@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Readiness;
+use crate::reload::Current;
 
 /// How often all is looked at while all is well. It starts claude and asks Discord and NATS, so it is
 /// no matter of seconds.
@@ -48,22 +50,28 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks at everything again and again until `stop`, and says in `/readyz` what is wrong. The service
-/// announces the part [`EXAMINED`].
-pub async fn keep_looking<F>(readiness: Readiness, stop: CancellationToken, look: impl Fn() -> F)
-where
+/// Looks at everything again and again until `stop`, and at once when something else holds; says in
+/// `/readyz` what is wrong. The service announces the part [`EXAMINED`].
+pub async fn keep_looking<T, F>(
+    readiness: Readiness,
+    stop: CancellationToken,
+    mut current: Current<T>,
+    look: impl Fn(Arc<T>) -> F,
+) where
     F: Future<Output = Vec<Finding>>,
 {
     loop {
-        let Some(findings) = stop.run_until_cancelled(look()).await else { return };
+        let Some(findings) = stop.run_until_cancelled(look(current.now())).await else { return };
         for problem in readiness.examined(&findings) {
             tracing::warn!(problem, "not ready");
         }
         readiness.ready(EXAMINED);
         let all_well = findings.iter().all(|finding| finding.found.is_ok());
         let pause = if all_well { EVERY } else { EVERY_WHILE_BAD };
-        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-            return;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = current.changed() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -3,17 +3,20 @@
 //! It knows what a service is and nothing of runs, Discord or claude: whatever only one of the
 //! two services needs lives there.
 
+mod chain;
 pub mod clock;
 pub mod config;
 pub mod crash;
 pub mod doctor;
 pub mod health;
 pub mod nats;
+pub mod reload;
 pub mod shutdown;
 pub mod supervisor;
 pub mod tasks;
 pub mod telemetry;
 pub mod times;
+pub mod version;
 
 /// Exit code for a wrong configuration or command line (`EX_USAGE` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 64;

@@ -6,6 +6,7 @@
 //! Who is let in and how stands in `nats/settings.rs`.
 
 mod refused;
+mod server;
 mod settings;
 
 use std::fmt::Debug;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 
 pub use settings::{NATS_URL, NatsFile, Settings};
 
+use crate::chain::Chain;
 use crate::health::Readiness;
 use crate::telemetry::TRACEPARENT;
 
@@ -52,12 +54,21 @@ pub enum NatsError {
     #[error("the credentials for NATS cannot be read")]
     Credentials(#[source] std::io::Error),
     /// The server is older than the protocol needs.
-    #[error("nats-server is {found}, and {}.{}.{} or newer is needed", needed.0, needed.1, needed.2)]
+    #[error("nats-server is {found}, and {needed} or newer is needed")]
     TooOld {
         /// What the server says it is.
         found: String,
         /// What is needed.
-        needed: (u64, u64, u64),
+        needed: String,
+    },
+    /// The server keeps nothing. Trying again may help: it can be started again with JetStream.
+    #[error(
+        "nats-server at {server} has no JetStream; give it a `jetstream` block with a store_dir, and \
+         start it again"
+    )]
+    NoJetStream {
+        /// Which server it is.
+        server: String,
     },
 }
 
@@ -83,6 +94,9 @@ impl Link {
     /// refused last. `None` when neither is known.
     pub async fn trouble(&self) -> Option<String> {
         if self.client().connection_state() == State::Connected {
+            if let Some(unfit) = server::unfit(&self.client().server_info()) {
+                return Some(unfit.to_string());
+            }
             let refused = self.refusals.borrow().clone()?;
             return Some(format!(
                 "nats-server refused ({refused}): the permissions of this key are not those of this \
@@ -92,21 +106,6 @@ impl Link {
         // The client says no more than "IO error" of a connection that is made again.
         let tried = connect(&self.settings, "holdfast-why").await;
         Some(format!("{:#}", Chain(&tried.err()?)))
-    }
-}
-
-/// An error with all that is behind it, on one line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
     }
 }
 
@@ -150,9 +149,8 @@ pub async fn connect(settings: &Settings, name: &str) -> Result<Link, NatsError>
             hint: refused::hint(&source, settings.shown()),
             source,
         })?;
-    let found = client.server_info().version;
-    if version(&found).is_none_or(|found| found < streams::SERVER_VERSION_MIN) {
-        return Err(NatsError::TooOld { found, needed: streams::SERVER_VERSION_MIN });
+    if let Some(unfit) = server::unfit(&client.server_info()) {
+        return Err(unfit);
     }
     let context = jetstream::ContextBuilder::new()
         .timeout(REQUEST_TIMEOUT)
@@ -161,8 +159,8 @@ pub async fn connect(settings: &Settings, name: &str) -> Result<Link, NatsError>
     Ok(Link { context, connects, settings: settings.clone(), refusals })
 }
 
-/// Connects, however long the server is away or does not let us in, saying in `/readyz` why it
-/// waits: a key can be added and a certificate renewed meanwhile. A server that is too old is no
+/// Connects, however long the server is away, does not let us in or has no JetStream, saying in `/readyz`
+/// why it waits: a key can be added and a certificate renewed meanwhile. A server that is too old is no
 /// matter of waiting.
 ///
 /// # Errors
@@ -175,7 +173,10 @@ pub async fn connect_patiently(
 ) -> Result<Link, NatsError> {
     (|| connect(settings, name))
         .retry(pauses())
-        .when(|error| matches!(error, NatsError::Unreachable { .. }))
+        .when(|error| match error {
+            NatsError::Unreachable { .. } | NatsError::NoJetStream { .. } => true,
+            NatsError::Credentials(_) | NatsError::TooOld { .. } => false,
+        })
         .notify(|error, pause| will_try_again(readiness, Chain(error).to_string(), pause))
         .await
 }
@@ -203,7 +204,8 @@ where
         };
         let was_there = link.client().connection_state() == State::Connected
             && *link.connects.borrow() == connects;
-        if was_there && !is_late(&*error) {
+        let is_fit = server::unfit(&link.client().server_info()).is_none();
+        if was_there && is_fit && !is_late(&*error) {
             return Err(error);
         }
         let why = link.trouble().await.unwrap_or_else(|| Chain(&*error).to_string());
@@ -240,12 +242,6 @@ fn log(event: &Event) {
         Event::LameDuckMode | Event::Draining | Event::Closed => tracing::info!(%event, "NATS"),
         Event::SlowConsumer(_) | Event::ClientError(_) => tracing::warn!(%event, "NATS"),
     }
-}
-
-fn version(text: &str) -> Option<(u64, u64, u64)> {
-    let core = text.split_once('-').map_or(text, |(core, _)| core);
-    let mut parts = core.split('.').map(str::parse::<u64>);
-    Some((parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?))
 }
 
 /// The configuration of a stream.
@@ -312,9 +308,11 @@ pub async fn differences(
             Ok(stream) => {
                 let has = &stream.cached_info().config;
                 let wants = stream_config(spec);
+                if let Some(foreign) = foreign(has, &wants) {
+                    found.push(foreign);
+                    continue;
+                }
                 let mut check = Check { what: format!("stream {name}"), found: &mut found };
-                check.same("subjects", &has.subjects, &wants.subjects);
-                check.same("retention", &has.retention, &wants.retention);
                 check.same("storage", &has.storage, &wants.storage);
                 check.same("discard", &has.discard, &wants.discard);
                 check.same(
@@ -356,6 +354,25 @@ pub async fn differences(
         }
     }
     Ok(found)
+}
+
+/// Why a stream of one of our names is somebody else's, if it is: no version of ours ever changes what it
+/// takes, or how it keeps it.
+pub fn foreign(has: &stream::Config, wants: &stream::Config) -> Option<String> {
+    let shown = |config: &stream::Config| {
+        let of = config.subjects.join(", ");
+        format!("takes {of} and keeps it by {:?}", config.retention)
+    };
+    let is_ours = has.subjects == wants.subjects && has.retention == wants.retention;
+    (!is_ours).then(|| {
+        format!(
+            "stream {} is not Holdfast's: it {}, and Holdfast's {}. Give Holdfast an account or a server \
+             of its own, or take that stream away",
+            wants.name,
+            shown(has),
+            shown(wants)
+        )
+    })
 }
 
 /// When the streams that hold state were made: another value means that what was in them is lost,
@@ -415,16 +432,4 @@ pub fn trace_headers(traceparent: Option<&str>) -> HeaderMap {
 /// The `traceparent` that a message brought.
 pub fn trace_of(headers: Option<&HeaderMap>) -> Option<String> {
     headers?.get(TRACEPARENT).map(|value| value.as_str().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::version;
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        assert!(version("2.9.10") < version("2.15.1"));
-        assert_eq!(version("2.15.1-preview.2"), Some((2, 15, 1)));
-        assert_eq!(version("nonsense"), None);
-    }
 }

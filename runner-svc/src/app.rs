@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use platform::config::ConfigError;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
 use platform::nats::{self, Link};
+use platform::reload::{self, Changing, Current, Hangups, Refused};
 use platform::supervisor::Supervisor;
 use platform::tasks::Tasks;
 use schemas::ids::StateId;
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt;
 use crate::bus::Bus;
 use crate::candidates::{self, Candidates};
+use crate::capacity;
 use crate::command::for_tmux;
 use crate::config::Config;
 use crate::directories::{Directories, Seat};
@@ -32,7 +35,7 @@ use crate::doctor;
 use crate::draining;
 use crate::fetching;
 use crate::files::Files;
-use crate::host::Host;
+use crate::host::{Common, Host};
 use crate::identity::{self, Name, NotOurs};
 use crate::intent::Intents;
 use crate::live::Live;
@@ -58,7 +61,7 @@ pub(crate) fn tmux_socket(id: StateId) -> String {
     format!("holdfast-{}", &id[..8])
 }
 
-/// Serves until `stop`.
+/// Serves until `stop`. `load` reads the configuration again.
 ///
 /// # Errors
 ///
@@ -66,8 +69,10 @@ pub(crate) fn tmux_socket(id: StateId) -> String {
 pub(crate) async fn serve(
     config: Config,
     env: BTreeMap<OsString, OsString>,
+    load: impl Load,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let hangups = Hangups::listen()?;
     let readiness = Readiness::new(&["nats", "adoption", EXAMINED]);
     let state = StateDir::open(&config.state_dir)?;
     let listener = TcpListener::bind(config.http_listen)
@@ -90,8 +95,15 @@ pub(crate) async fn serve(
     };
     let mut first = match begun {
         Ok(None) => Ok(()),
-        Ok(Some((host, attempts))) => {
-            work(&host, attempts, &readiness).await;
+        Ok(Some(Begun { changing, current, attempts })) => {
+            let follow = changing.follow(hangups, readiness.clone(), stop.clone(), move |now| {
+                again(now, load.clone())
+            });
+            tasks.spawn("configuration", async move {
+                follow.await;
+                Ok(())
+            });
+            work(current, attempts).await;
             Ok(())
         }
         Err(error) => Err(error),
@@ -106,6 +118,27 @@ pub(crate) async fn serve(
     first
 }
 
+/// What reads the configuration again.
+pub(crate) trait Load: Fn() -> Result<Config, ConfigError> + Clone + Send + 'static {}
+
+impl<F: Fn() -> Result<Config, ConfigError> + Clone + Send + 'static> Load for F {}
+
+/// The host with the configuration as it is read again.
+async fn again(now: Arc<Host>, load: impl Load) -> Result<Host, Refused> {
+    let config = reload::read(load).await?.after(&now.config)?;
+    let lacks = |error: anyhow::Error| Refused::Lacks(format!("{error:#}"));
+    let bus = now.bus.serving(&config).await.map_err(lacks)?;
+    let bus = bus.redacting(Redactor::new(&now.env, &config.claude.env));
+    Ok(Host { config, bus, common: Arc::clone(&now.common) })
+}
+
+/// A runner that is at work.
+struct Begun {
+    changing: Changing<Host>,
+    current: Current<Host>,
+    attempts: Attempts,
+}
+
 /// Takes up what an earlier life left, and shows itself.
 async fn begin(
     config: Config,
@@ -114,7 +147,7 @@ async fn begin(
     readiness: &Readiness,
     stop: &CancellationToken,
     tasks: &mut Tasks<anyhow::Error>,
-) -> anyhow::Result<(Arc<Host>, Attempts)> {
+) -> anyhow::Result<Begun> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let tmux = Tmux::new(tmux_socket(state.id), program, for_tmux(&env));
     let set = |name: &str| env.get(OsStr::new(name)).map(OsString::as_os_str);
@@ -128,9 +161,9 @@ async fn begin(
     let bus = bus.redacting(redactor);
     readiness.ready("nats");
     let slots = Arc::new(Semaphore::new(usize::from(config.slots)));
-    let host = Arc::new(Host {
+    let patience = Arc::new(Semaphore::new(usize::from(config.max_waiting_runs)));
+    let common = Common {
         state_id: state.id,
-        bus,
         tmux,
         watcher: Watcher::new()?,
         spools: state.spools.clone(),
@@ -142,12 +175,14 @@ async fn begin(
         candidates: Candidates::default(),
         directories: Directories::default(),
         slots: Arc::clone(&slots),
-        patience: Arc::new(Semaphore::new(usize::from(config.max_waiting_runs))),
+        patience,
         env,
         readiness: readiness.clone(),
         stop: stop.clone(),
-        config,
-    });
+    };
+    let host = Host { config, bus, common: Arc::new(common) };
+    let (changing, current) = reload::starting_with(host);
+    let host = current.now();
     let mut attempts = JoinSet::new();
     // Every spool is known before any work is asked for.
     for spool in spool::scan(&state.spools)? {
@@ -161,22 +196,20 @@ async fn begin(
         attempts.spawn(attempt::begin(Arc::clone(&host), unbegun, Arc::clone(&slots)));
     }
     readiness.ready("adoption");
-    let looking = {
-        let host = Arc::clone(&host);
-        move || {
-            let (host, link) = (Arc::clone(&host), link.clone());
-            async move { doctor::examine_at_work(&host.config, &host.env, &link).await }
-        }
+    let look = move |host: Arc<Host>| {
+        let link = link.clone();
+        async move { doctor::examine_at_work(&host.config, &host.env, &link).await }
     };
-    let looking = keep_looking(readiness.clone(), stop.clone(), looking);
+    let looking = keep_looking(readiness.clone(), stop.clone(), current.clone(), look);
     tasks.spawn("checks", async move {
         looking.await;
         Ok(())
     });
-    tasks.spawn("presence", presence(Arc::clone(&host), name));
-    tasks.spawn("sweep", sweep::run(Arc::clone(&host)));
-    tasks.spawn("candidates", candidates::run(Arc::clone(&host)));
-    Ok((host, Attempts { slots, set: attempts }))
+    tasks.spawn("presence", presence(current.clone(), name));
+    tasks.spawn("capacity", capacity::run(current.clone(), stop.clone()));
+    tasks.spawn("sweep", sweep::run(current.clone()));
+    tasks.spawn("candidates", candidates::run(current.clone()));
+    Ok(Begun { changing, current, attempts: Attempts { slots, set: attempts } })
 }
 
 /// Goes to work with the streams that are there, if they are those of before, and takes the runner's
@@ -201,9 +234,9 @@ struct Attempts {
 }
 
 /// Asks for work until the runner is to end, then lets the attempts finish what they write.
-async fn work(host: &Arc<Host>, attempts: Attempts, readiness: &Readiness) {
+async fn work(current: Current<Host>, attempts: Attempts) {
     let Attempts { slots, mut set } = attempts;
-    fetching::run(host, &slots, readiness, &mut set).await;
+    fetching::run(current, &slots, &mut set).await;
     let finishing = async {
         while let Some(ended) = set.join_next().await {
             fetching::report(ended);
@@ -244,15 +277,22 @@ pub(crate) async fn accept_name(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Shows that the runner is there, as long as its name is its own.
+/// Shows that the runner is there, as long as its name is its own; at once when what it serves changed.
 ///
 /// # Errors
 ///
 /// When the name was given to another: the runner ends, and claude goes on in its keepers.
-async fn presence(host: Arc<Host>, name: Name) -> anyhow::Result<()> {
+async fn presence(mut current: Current<Host>, name: Name) -> anyhow::Result<()> {
     let mut timer = tokio::time::interval(PRESENCE_EVERY);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while host.stop.run_until_cancelled(timer.tick()).await.is_some() {
+    loop {
+        let host = current.now();
+        tokio::select! {
+            () = host.stop.cancelled() => break,
+            _ = timer.tick() => {}
+            () = current.changed() => {}
+        }
+        let host = current.now();
         host.readiness.turns("presence");
         let Some(shown) = host.stop.run_until_cancelled(show(&host, &name)).await else { break };
         if let Err(not_ours) = shown {

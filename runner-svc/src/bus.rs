@@ -79,8 +79,8 @@ pub(crate) struct Bus {
     runs: kv::Store,
     runners: kv::Store,
     controls: kv::Store,
-    /// Where work comes from: the runner's own consumer first.
-    work: Vec<PullConsumer>,
+    /// Where work comes from, by name: the runner's own consumer first.
+    work: Vec<(String, PullConsumer)>,
     /// What they must be like.
     specs: Vec<ConsumerSpec>,
     /// The files of projects that were opened before.
@@ -138,19 +138,8 @@ impl Bus {
         let Link { context, connects, .. } = link;
         let specs = config.consumers();
         let found = Self::problems(&context, &specs).await?;
-        anyhow::ensure!(
-            found.is_empty(),
-            "NATS is not set up for this runner; run `{}`:\n  {}",
-            config.provision(),
-            found.join("\n  ")
-        );
-        let mut work = Vec::new();
-        for spec in &specs {
-            let consumer = context
-                .get_consumer_from_stream::<pull::Config, _, _>(&spec.name, &spec.stream)
-                .await?;
-            work.push(consumer);
-        }
+        anyhow::ensure!(found.is_empty(), not_set_up(config, &found));
+        let work = work(&context, &specs).await?;
         Ok(Self {
             runs: context.get_key_value(streams::RUNS).await?,
             runners: context.get_key_value(streams::RUNNERS).await?,
@@ -167,6 +156,22 @@ impl Bus {
     /// The same, which keeps what this one knows from being told.
     pub(crate) fn redacting(self, redactor: Redactor) -> Self {
         Self { redactor: Arc::new(redactor), ..self }
+    }
+
+    /// The same, with the consumers of another configuration. Nobody is asked where they are the same.
+    ///
+    /// # Errors
+    ///
+    /// A line for each setting that differs, or what NATS said.
+    pub(crate) async fn serving(&self, config: &Config) -> anyhow::Result<Self> {
+        let specs = config.consumers();
+        if specs == self.specs {
+            return Ok(self.clone());
+        }
+        let found = Self::problems(&self.context, &specs).await?;
+        anyhow::ensure!(found.is_empty(), not_set_up(config, &found));
+        let work = work(&self.context, &specs).await?;
+        Ok(Self { work, specs, ..self.clone() })
     }
 
     /// What no secret gets past. Records are held against it here; what is cut before, or put into
@@ -196,15 +201,16 @@ impl Bus {
         }
     }
 
-    /// How many consumers work comes from.
-    pub(crate) fn consumers(&self) -> usize {
-        self.work.len()
+    /// The consumers that work comes from, the runner's own first.
+    pub(crate) fn consumers(&self) -> Vec<String> {
+        self.work.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Waits for one piece of work of a consumer, by its number; `None` after a while without. To be
+    /// Waits for one piece of work of a consumer, by its name; `None` after a while without. To be
     /// called with a free slot at hand: what is fetched is held.
-    pub(crate) async fn fetch(&self, from: usize, wait: Duration) -> Result<Option<Delivery>> {
-        let Some(consumer) = self.work.get(from) else { return Ok(None) };
+    pub(crate) async fn fetch(&self, from: &str, wait: Duration) -> Result<Option<Delivery>> {
+        let found = self.work.iter().find(|(name, _)| name == from);
+        let Some((_, consumer)) = found else { return Ok(None) };
         let mut connects = self.connects.clone();
         connects.mark_unchanged();
         let mut batch = consumer
@@ -352,6 +358,25 @@ impl Bus {
             .map(|_| ())
             .map_err(request("showing presence"))
     }
+}
+
+/// The consumers of these names.
+async fn work(
+    context: &Context,
+    specs: &[ConsumerSpec],
+) -> anyhow::Result<Vec<(String, PullConsumer)>> {
+    let mut work = Vec::new();
+    for spec in specs {
+        let consumer =
+            context.get_consumer_from_stream::<pull::Config, _, _>(&spec.name, &spec.stream);
+        work.push((spec.name.clone(), consumer.await?));
+    }
+    Ok(work)
+}
+
+fn not_set_up(config: &Config, found: &[String]) -> String {
+    let (command, found) = (config.provision(), found.join("\n  "));
+    format!("NATS is not set up for this runner; run `{command}`:\n  {found}")
 }
 
 impl Delivery {

@@ -11,9 +11,10 @@
 //! A hint and never the truth: what is forgotten is delivered again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use platform::reload::Current;
 use schemas::ids::{Generation, StateId};
 use schemas::record::Record;
 use schemas::streams::RunKey;
@@ -164,7 +165,9 @@ fn held_by_another(
 }
 
 /// Reads the records again and again, until the runner is to end.
-pub(crate) async fn run(host: Arc<Host>) -> anyhow::Result<()> {
+pub(crate) async fn run(current: Current<Host>) -> anyhow::Result<()> {
+    // What it asks of the host is the same in every configuration.
+    let host = current.now();
     let takeover = host.config.times.takeover;
     let every = LOOK_EVERY.min(takeover / LOOKS);
     while host.stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {

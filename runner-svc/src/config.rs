@@ -1,7 +1,9 @@
 //! The runner's configuration: `runner.toml`, the environment over it, every problem at once.
 //!
-//! [`Config::load`] is called once, before any port is bound; no invalid value gets past it.
+//! [`Config::load`] is called before any port is bound, and when the file is to be read again (`again.rs`);
+//! no invalid value gets past it.
 
+mod again;
 mod folder;
 
 use std::collections::BTreeMap;
@@ -357,7 +359,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<Config, ConfigError> {
+    pub(super) fn load(text: &str) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         std::fs::write(&path, text).unwrap();

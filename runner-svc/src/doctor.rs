@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use platform::doctor::Finding;
 use platform::nats::{self, Link};
+use platform::version;
 use tokio::process::Command;
 
 use crate::bus::Bus;
@@ -23,6 +24,9 @@ use crate::state;
 use crate::tmux::Tmux;
 use crate::worktree::Worktrees;
 
+/// The oldest claude that says of a result which of our lines it answers (`user_message_uuid`). One that is
+/// older is started all the same: it may do.
+const CLAUDE_VERSION_MIN: (u64, u64, u64) = (2, 1, 216);
 /// How long `claude --version` may take on a busy host.
 const CLAUDE_MAX: Duration = Duration::from_secs(20);
 
@@ -33,6 +37,7 @@ pub(crate) async fn examine(config: &Config, env: &BTreeMap<OsString, OsString>)
     match link {
         Ok(link) => {
             findings.push(Finding::new("NATS", streams(config, &link).await));
+            findings.push(Finding::new("clocks", link.clocks().await));
             findings.push(Finding::new("name", identity::examine(link, config).await));
         }
         Err(error) => {
@@ -51,6 +56,7 @@ pub(crate) async fn examine_at_work(
 ) -> Vec<Finding> {
     let mut findings = host(config, env).await;
     findings.push(Finding::new("NATS", streams(config, link).await));
+    findings.push(Finding::new("clocks", link.clocks().await));
     findings
 }
 
@@ -110,6 +116,13 @@ async fn claude(config: &Config, env: &BTreeMap<OsString, OsString>) -> Result<S
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if !output.status.success() || !said.contains("Claude Code") {
         return Err(format!("`{program} --version` is not claude's: {}, {said:?}", output.status));
+    }
+    if version::is_older(&said, CLAUDE_VERSION_MIN) {
+        let needed = version::shown(CLAUDE_VERSION_MIN);
+        return Err(format!(
+            "`{program}` is {said}, and {needed} or newer is needed: run `claude update`, or npm install \
+             -g @anthropic-ai/claude-code"
+        ));
     }
     Ok(said)
 }
@@ -196,8 +209,7 @@ async fn streams(config: &Config, link: &Link) -> Result<String, String> {
         }
     };
     if problems.is_empty() {
-        let server = link.client().server_info();
-        return Ok(format!("nats-server {} at {}", server.version, server.host));
+        return link.server();
     }
     let todo = format!("run `{}`", config.provision());
     Err(format!("{todo}\n        {}", problems.join("\n        ")))

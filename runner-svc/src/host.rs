@@ -1,9 +1,11 @@
 //! What every attempt on this host shares: its configuration, its id, and the ends of the streams.
 //!
-//! Made once by `app`; an attempt asks it for what depends on the host. It holds no run.
+//! Made by `app` at the start, and anew, with the same [`Common`], when the configuration is read again: an
+//! attempt keeps the one that it began with, and asks it for what depends on the host. It holds no run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,15 +38,29 @@ use crate::worktree::Worktrees;
 /// How long a change in a spool that nobody told of can stay unseen.
 const LOOK_ANYWAY: Duration = Duration::from_secs(2);
 
-/// What every attempt on this host shares.
+/// What an attempt on this host goes by.
 #[derive(Debug)]
 pub(crate) struct Host {
     /// The configuration.
     pub(crate) config: Config,
+    /// NATS, with the consumers of the configuration's projects and its secrets.
+    pub(crate) bus: Bus,
+    /// What stays the same when the configuration is read again.
+    pub(crate) common: Arc<Common>,
+}
+
+impl Deref for Host {
+    type Target = Common;
+    fn deref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// What every attempt on this host shares, whatever configuration it began with.
+#[derive(Debug)]
+pub(crate) struct Common {
     /// The id of the state directory.
     pub(crate) state_id: StateId,
-    /// NATS.
-    pub(crate) bus: Bus,
     /// tmux, on a socket of its own.
     pub(crate) tmux: Tmux,
     /// Who tells of changes in spools.

@@ -9,6 +9,7 @@ mod attached;
 mod attempt;
 mod bus;
 mod candidates;
+mod capacity;
 mod claims;
 mod claude;
 mod command;
@@ -98,7 +99,10 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Keep { dir } => return keeper::run(&dir),
         Command::Watch { dir } => return watch::run(&dir),
-        Command::Serve => with_config(cli.config, serve),
+        Command::Serve => {
+            let again = cli.config.clone();
+            with_config(cli.config, |config, env| serve(config, env, move || load(again.clone())))
+        }
         Command::Drain { off: false } => with_config(cli.config, drain),
         Command::Drain { off: true } => with_config(cli.config, drain_off),
         Command::Doctor => with_config(cli.config, doctor),
@@ -147,14 +151,18 @@ impl From<anyhow::Error> for Ended {
 /// Everything that a process is given from outside.
 type Env = BTreeMap<OsString, OsString>;
 
+/// The configuration, as the command line and the environment say.
+fn load(named: Option<PathBuf>) -> Result<config::Config, ConfigError> {
+    let host = rustix::system::uname();
+    config::Config::load(named, &environment(), &host.nodename().to_string_lossy())
+}
+
 fn with_config(
     named: Option<PathBuf>,
-    run: fn(config::Config, Env) -> anyhow::Result<ExitCode>,
+    run: impl FnOnce(config::Config, Env) -> anyhow::Result<ExitCode>,
 ) -> Result<ExitCode, Ended> {
     let env = environment();
-    let host = rustix::system::uname();
-    let config = config::Config::load(named, &env, &host.nodename().to_string_lossy())
-        .map_err(Ended::Config)?;
+    let config = load(named).map_err(Ended::Config)?;
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nobody else chose a provider before main did");
@@ -162,12 +170,12 @@ fn with_config(
     Ok(run(config, env)?)
 }
 
-fn serve(config: config::Config, env: Env) -> anyhow::Result<ExitCode> {
+fn serve(config: config::Config, env: Env, load: impl app::Load) -> anyhow::Result<ExitCode> {
     let _telemetry = start_telemetry(&config)?;
     let crash_at = env.get(OsStr::new(platform::crash::VARIABLE)).and_then(|at| at.to_str());
     platform::crash::arm(crash_at, crash::POINTS)?;
     let stop = CancellationToken::new();
-    let service = app::serve(config, env, stop.clone());
+    let service = app::serve(config, env, load, stop.clone());
     shutdown::run(runtime()?, shutdown::run_until_signalled(stop, service))
 }
 

@@ -4,10 +4,10 @@
 //! A worktree with work that is nowhere else stays, however old; the log says why. A place whose
 //! thread has a run is never looked at.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use platform::clock::now_ms;
+use platform::reload::Current;
 use schemas::ids::{ProjectName, ThreadId};
 use schemas::streams::KEEP;
 
@@ -18,8 +18,9 @@ use crate::worktree::Site;
 const EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Looks at the start and every few hours, until the runner is to end.
-pub(crate) async fn run(host: Arc<Host>) -> anyhow::Result<()> {
+pub(crate) async fn run(current: Current<Host>) -> anyhow::Result<()> {
     loop {
+        let host = current.now();
         host.sessions.sweep(clock());
         host.files.sweep(clock(), |thread| host.live.try_enter(thread).is_none());
         match host.worktrees.threads() {

@@ -16,6 +16,11 @@ use crate::spool::Ending;
 
 /// The most characters of an error that a person is shown.
 const WHY_MAX: usize = 1500;
+/// SIGKILL, by its number: what the system ends a process with whose memory it wants back.
+const KILL: i32 = 9;
+/// What may be behind that, for the person who asked and for whoever runs the host.
+const OUT_OF_MEMORY: &str = " Signal 9 (SIGKILL) is how a system ends a process when memory runs out: see \
+                             the memory of the runner's host, and the limit of its unit or container.";
 /// How many millionths a dollar has.
 const MICRO: u64 = 1_000_000;
 /// The most characters of what a tool was to be used on: a line of a screen.
@@ -198,6 +203,9 @@ pub(crate) fn describe(deaths: u32, program: &str, death: Death<'_>) -> String {
     }
     let times = if 1 < deaths { format!(", {deaths} times.") } else { ".".into() };
     text.push_str(&times);
+    if *death.ending == Ending::Signal(KILL) {
+        text.push_str(OUT_OF_MEMORY);
+    }
     let said = death.result.map(why).unwrap_or_default();
     let stderr = tail(death.stderr.trim(), STDERR_MAX);
     let quoted = |more: &String| format!("\n```\n{}\n```", more.replace("```", "'''"));

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ProjectName, RunnerId, StateId};
 use crate::wire::VERSION;
 
+/// The oldest runner that knows what this version asks of runners; an older one is named, and works on as
+/// far as it understands. To be raised with what is asked.
+pub const RUNNER_VERSION_MIN: (u64, u64, u64) = (0, 1, 0);
+
 /// What a runner says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -1,7 +1,10 @@
-//! What `doctor` asks Discord: the token, the intents, the rights in each channel.
+//! What `doctor` asks Discord: the token, the intents, the time, the rights in each channel.
 //!
 //! It only reads.
 
+use std::time::UNIX_EPOCH;
+
+use platform::clock::{self, now_ms};
 use schemas::ids::ChannelId;
 use serenity::all as discord;
 
@@ -40,6 +43,22 @@ impl Discord {
             ));
         }
         Ok(format!("the bot is {}", me.name))
+    }
+
+    /// Whether Discord's clock agrees with ours, as far as an answer of it tells: by the second.
+    pub(crate) async fn examine_clock(&self) -> Result<String, String> {
+        let unknown = || Ok("Discord does not say what time it is".to_owned());
+        let from_ms = now_ms();
+        let request = discord::Request::new(discord::Route::Gateway, discord::LightMethod::Get);
+        // Whether it answers at all is another check's business.
+        let Ok(answer) = self.http.request(request).await else { return unknown() };
+        let to_ms = now_ms();
+        let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
+        let said = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        let since = said.and_then(|said| said.duration_since(UNIX_EPOCH).ok());
+        let Some(since) = since else { return unknown() };
+        let said_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        clock::agree("Discord", (said_ms, said_ms.saturating_add(999)), (from_ms, to_ms))
     }
 
     /// Whether the bot has every right it needs in a channel; what it can do without is named. `Err`:

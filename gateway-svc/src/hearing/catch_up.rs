@@ -62,7 +62,8 @@ impl Hearing {
             }
             since_ms => self.listening.began = Some(Began { since_ms, at_ms }),
         }
-        if let Err(error) = self.store.close_gates(gates_until_ms(self.catch_up)).await {
+        if let Err(error) = self.store.close_gates(gates_until_ms(self.config.now().catch_up)).await
+        {
             tracing::error!(error = ?error, "nothing is taken before everything was read");
             self.behind.leave_everything();
         }
@@ -163,7 +164,8 @@ impl Hearing {
 
     /// Whether every channel was read.
     async fn read_channels(&mut self) -> bool {
-        let channels: Vec<ChannelId> = self.routes.channels().map(|(channel, _)| channel).collect();
+        let config = self.config.now();
+        let channels = config.routes.channels().map(|(channel, _)| channel);
         let mut is_all_read = true;
         for channel in channels {
             if let Err(error) = self.catch_up_channel(channel).await {
@@ -189,7 +191,7 @@ impl Hearing {
         };
         let mut is_all_read = true;
         for (cursor, project) in threads {
-            if self.routes.project(&project).is_none() {
+            if self.config.now().routes.project(&project).is_none() {
                 continue;
             }
             let read =

@@ -63,7 +63,7 @@ impl Hearing {
         }
         let guild = self.discord.guild_of(place).await.context("asking for a server's id")?;
         let guild = guild.context("a channel of no server is mapped")?;
-        let max = self.catch_up.max;
+        let max = self.config.now().catch_up.max;
         let render = |missed: &[Missed]| list(missed, guild, max);
         let count = self.store.list_missed(place, render, now_ms()).await?;
         crash::point("missed.listed");
@@ -78,9 +78,9 @@ impl Hearing {
             tracing::warn!(error = ?error, "what was found too late waits");
             Vec::new()
         });
-        let routes = std::sync::Arc::clone(&self.routes);
+        let config = self.config.now();
         let next = due.iter().find_map(|due| {
-            let project = routes.project_of(due.channel)?;
+            let project = config.routes.project_of(due.channel)?;
             (!self.late.stuck.contains(&due.place)).then_some((due, project))
         });
         let Some((due, project)) = next else {

@@ -81,7 +81,7 @@ impl Orders {
             [ChannelId::from(known.thread), known.channel].contains(&pressed.channel)
         });
         let Some(known) = known else { return Ok((None, MayDecide::No)) };
-        let Some(project) = self.routes.project_of(known.channel) else {
+        let Some(project) = self.project_of(known.channel) else {
             return Ok((None, MayDecide::No));
         };
         let may = project.may_decide(pressed.by.id, &pressed.roles, known.author);

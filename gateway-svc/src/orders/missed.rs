@@ -31,7 +31,7 @@ impl Orders {
         let Some(known) = known.filter(|known| known.place == pressed.channel) else {
             return Ok(UNKNOWN_LIST.to_owned());
         };
-        let Some(project) = self.routes.project_of(known.channel) else {
+        let Some(project) = self.project_of(known.channel) else {
             return Ok("This project is not served any more.".to_owned());
         };
         if !project.allow.permits(pressed.by.id, &pressed.roles) {

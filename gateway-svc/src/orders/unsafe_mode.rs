@@ -60,7 +60,7 @@ impl Orders {
         let Some(wish) = wish.filter(|wish| wish.asked.0 == pressed.channel) else {
             return Ok(UNKNOWN.to_owned());
         };
-        let Some(project) = self.routes.project_of(wish.channel) else {
+        let Some(project) = self.project_of(wish.channel) else {
             return Ok("This project is not served any more.".to_owned());
         };
         let (user, roles) = (pressed.by.id, &pressed.roles);

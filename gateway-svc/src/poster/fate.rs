@@ -52,7 +52,9 @@ impl Fate {
     pub(super) fn of(error: &DiscordError, action: &Action) -> Self {
         match error {
             DiscordError::Refused { status, code, .. } => Self::of_refusal(action, *status, *code),
-            DiscordError::Unknown(_) | DiscordError::Hidden => Self::Again,
+            DiscordError::Unknown(_) | DiscordError::Hidden | DiscordError::ShutOut(_) => {
+                Self::Again
+            }
             DiscordError::BadId(_)
             | DiscordError::Fetch(_)
             | DiscordError::TooLarge(_)

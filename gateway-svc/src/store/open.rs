@@ -59,6 +59,13 @@ const NOT_READY: [&str; 6] = ["57P03", "57P01", "57P02", "53300", "55P03", "40P0
 #[derive(Clone)]
 pub(crate) struct StoreUrl(AnyConnectOptions);
 
+impl StoreUrl {
+    /// Whether the other one is the same place, with the same words.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.0.database_url == other.0.database_url
+    }
+}
+
 /// Why a text is not where a store is.
 #[derive(Debug, Error)]
 pub(crate) enum StoreUrlError {

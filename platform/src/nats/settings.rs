@@ -53,7 +53,7 @@ pub struct Settings {
 }
 
 /// What the server is shown.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 enum Login {
     /// Nothing, or what the URL holds.
     Nothing,
@@ -129,6 +129,18 @@ impl Settings {
     pub fn url(&self) -> String {
         let urls: Vec<_> = self.servers.iter().map(shown).collect();
         urls.join(",")
+    }
+
+    /// The keys of the file that are not what they are in `new`, each with whether it is: what a
+    /// connection was made with counts until the next start. What lies in a certificate's file does not.
+    pub fn changed(&self, new: &Self) -> [(&'static str, bool); 4] {
+        let Self { servers, login, ca, own, tls: _, inbox: _ } = self;
+        [
+            ("nats_url", *servers != new.servers),
+            ("nats_nkey_file or nats_creds_file", *login != new.login),
+            ("nats_tls_ca", *ca != new.ca),
+            ("nats_tls_cert or nats_tls_key", *own != new.own),
+        ]
     }
 
     pub(super) fn servers(&self) -> &[ServerAddr] {

@@ -17,6 +17,7 @@
 //! | file | what |
 //! |---|---|
 //! | `world.rs`, `builder.rs`, `question.rs`, `waiting.rs`, `parts.rs`, `ledger.rs` | what a story says, sees and breaks |
+//! | `reload.rs` | a configuration that is changed while its service runs |
 //! | `dying.rs`, `jetstream.rs` | services that kill themselves at a point, and the streams as they are |
 //! | `twin.rs`, `operator.rs`, `disk.rs` | a second runner of the same name; what an operator does to the bus; a small disk |
 //! | `colleague.rs`, `proxy.rs` | a second runner that shares the project, and its network |
@@ -62,6 +63,7 @@ pub mod project;
 mod proxy;
 mod question;
 pub mod ready;
+mod reload;
 mod second_gateway;
 mod secured;
 mod service;

@@ -13,7 +13,7 @@ use crate::measure::Happened::{Killed, Started, Stopped};
 use crate::proxy::Proxy;
 use crate::service::{Plan, Service};
 use crate::stack::{STOP_WITHIN, Stack};
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 impl World {
     /// Starts nats-server, on the port that it had.
@@ -160,6 +160,35 @@ impl World {
         self.noting(started)
     }
 
+    /// Starts the gateway, and waits until its health pages answer, ready or not.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub async fn launch_gateway(&self) -> Result<()> {
+        self.measure.note(Started("the gateway"));
+        let started = self.stack.lock().await.launch_gateway().await;
+        self.noting(started)
+    }
+
+    /// Starts a part, which is to end by itself as a failure, and returns what it said.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start, goes on, or ends as if all were well.
+    pub async fn is_refused(&self, part: Part) -> Result<String> {
+        let mut stack = self.stack.lock().await;
+        let service = service(&mut stack, part);
+        self.noting(block_in_place(|| service.is_refused(PATIENCE)))
+    }
+
+    /// Sets a variable of the gateway's environment, from its next start on. Returns what it was.
+    pub async fn set_gateway_env(&self, name: &str, value: impl Into<OsString>) -> OsString {
+        let mut stack = self.stack.lock().await;
+        let before = stack.gateway().plan_mut().env.insert(name.into(), value.into());
+        before.unwrap_or_default()
+    }
+
     /// Sets a variable of the runner's environment, from its next start on.
     pub async fn set_runner_env(&self, name: &str, value: impl Into<OsString>) {
         let mut stack = self.stack.lock().await;
@@ -283,7 +312,7 @@ impl World {
         self.noting(status.with_context(|| format!("{part:?} does not end\n{tail}")))
     }
 
-    async fn signal(&self, part: Part, signal: Signal) -> Result<()> {
+    pub(crate) async fn signal(&self, part: Part, signal: Signal) -> Result<()> {
         let mut stack = self.stack.lock().await;
         self.noting(service(&mut stack, part).signal(signal))
     }

@@ -8,7 +8,8 @@
 //! that remembers nothing of them.
 //!
 //! A way can be made deaf by what the client says ([`Proxy::deaf_after`]): then the server has it, and
-//! its answer is lost.
+//! its answer is lost. And a server can be made to say something else than it does
+//! ([`Proxy::says_instead`]): it is older then, or its clock goes otherwise.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub struct Proxy {
     word: watch::Sender<Option<String>>,
     /// Whether anything was lost since.
     lost: watch::Sender<bool>,
+    /// What the server seems to say in place of what it says.
+    instead: watch::Sender<Option<(String, String)>>,
     /// How many connections were taken.
     taken: watch::Sender<usize>,
     /// How often all connections were cut.
@@ -71,6 +74,7 @@ impl Proxy {
         let (way, _) = watch::channel(Way::Open);
         let (word, _) = watch::channel(None);
         let (lost, _) = watch::channel(false);
+        let (instead, _) = watch::channel(None);
         let (taken, _) = watch::channel(0);
         let (cuts, _) = watch::channel(0);
         let line = Line {
@@ -78,11 +82,12 @@ impl Proxy {
             way: way.clone(),
             word: word.clone(),
             lost: lost.clone(),
+            instead: instead.clone(),
             cuts: cuts.clone(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(take(listener, line, taken.clone()));
-        Ok(Self { address, way, word, lost, taken, cuts, _tasks: tasks })
+        Ok(Self { address, way, word, lost, instead, taken, cuts, _tasks: tasks })
     }
 
     /// Where it listens.
@@ -112,6 +117,22 @@ impl Proxy {
         let _ = self.lost.subscribe().wait_for(|lost| *lost).await;
     }
 
+    /// From now on the server seems to say `other` wherever it says `own`, which is as long: the lengths of
+    /// messages stay true. What it says in two pieces is left as it is.
+    ///
+    /// # Panics
+    ///
+    /// When one is longer than the other.
+    pub fn says_instead(&self, own: &str, other: &str) {
+        assert_eq!(own.len(), other.len(), "the lengths of messages stay true");
+        self.instead.send_replace(Some((own.to_owned(), other.to_owned())));
+    }
+
+    /// From now on the server says what it says.
+    pub fn says_as_it_is(&self) {
+        self.instead.send_replace(None);
+    }
+
     /// How many connections it took so far.
     pub fn taken(&self) -> usize {
         *self.taken.borrow()
@@ -131,6 +152,7 @@ struct Line {
     way: watch::Sender<Way>,
     word: watch::Sender<Option<String>>,
     lost: watch::Sender<bool>,
+    instead: watch::Sender<Option<(String, String)>>,
     cuts: watch::Sender<usize>,
 }
 
@@ -149,6 +171,17 @@ impl Line {
         };
         if self.word.send_if_modified(is_word) {
             self.way.send_replace(Way::Deaf);
+        }
+    }
+
+    /// What the server seems to say.
+    fn replace(&self, said: &mut [u8]) {
+        let instead = self.instead.borrow();
+        let Some((own, other)) = instead.as_ref() else { return };
+        let is_own = |at: &usize| said[*at..].starts_with(own.as_bytes());
+        let places: Vec<usize> = (0..said.len()).filter(is_own).collect();
+        for at in places {
+            said[at..at + other.len()].copy_from_slice(other.as_bytes());
         }
     }
 
@@ -211,6 +244,9 @@ async fn pump(
     let mut way = line.way.subscribe();
     loop {
         let Ok(length @ 1..) = from.read(&mut piece).await else { return };
+        if lost == Way::Deaf {
+            line.replace(&mut piece[..length]);
+        }
         if lost == Way::Mute {
             said.extend_from_slice(&piece[..length]);
             line.hears(&said);
@@ -340,6 +376,21 @@ mod tests {
         let nothing = timeout(A_MOMENT, client.read_u8()).await;
         assert!(nothing.is_err(), "{nothing:?}");
         assert_eq!(pair.proxy.taken(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_server_can_be_made_to_say_something_else() {
+        let pair = Pair::new().await;
+        let (mut client, mut accepted) = pair.connect().await;
+        pair.proxy.says_instead("2.15", "2.10");
+        accepted.write_all(b"INFO 2.15 2.1 2.15").await.unwrap();
+        let mut read = [0; 18];
+        client.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"INFO 2.10 2.1 2.10");
+        pair.proxy.says_as_it_is();
+        accepted.write_all(b"2.15").await.unwrap();
+        client.read_exact(&mut read[..4]).await.unwrap();
+        assert_eq!(&read[..4], b"2.15");
     }
 
     #[tokio::test]

@@ -34,10 +34,10 @@ impl<'w> Question<'w> {
     /// The thread that it begins, or was written in.
     pub fn thread(&self) -> ChannelId {
         if self.channel == self.world.channel() {
-            ChannelId::from(self.message)
-        } else {
-            self.channel
+            return ChannelId::from(self.message);
         }
+        // In another channel it begins one too.
+        self.world.discord().thread_of(self.message).unwrap_or(self.channel)
     }
 
     /// The worktree that its thread has, if it has one.

@@ -372,6 +372,16 @@ impl Stack {
         until_lives(&mut self.runner, self.health[1]).await
     }
 
+    /// Starts the gateway and waits until its health pages answer, whatever they say.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from it.
+    pub async fn launch_gateway(&mut self) -> Result<()> {
+        self.sweeper.child(self.gateway.start()?)?;
+        until_lives(&mut self.gateway, self.health[0]).await
+    }
+
     /// Stops what runs: gateway, runner, nats-server. Returns what did not end as it should. Blocks
     /// the thread.
     pub fn stop(&mut self) -> Vec<String> {

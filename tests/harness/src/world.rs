@@ -146,7 +146,7 @@ impl World {
         Ok(Question::new(self, message, to.channel))
     }
 
-    /// Somebody asks in a thread that the bot did not start.
+    /// Somebody asks in a thread that the bot did not start, or in another channel.
     ///
     /// # Errors
     ///

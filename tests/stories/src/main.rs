@@ -5,6 +5,7 @@
 
 mod answers;
 mod asking;
+mod bad_input;
 mod broken;
 mod bus;
 mod carried;
@@ -40,6 +41,7 @@ mod points;
 mod posting;
 mod queue;
 mod refused;
+mod reload;
 mod removed;
 mod replay;
 mod restarts;
