@@ -6,6 +6,7 @@
 
 mod again;
 mod channels;
+mod books;
 mod files;
 mod limits;
 mod trace_url;
@@ -31,7 +32,9 @@ use self::limits::{BudgetFile, LimitsFile, RateFile, Shared, ToolsFile};
 use crate::attached::MIB;
 use crate::placement::{Sharing, Terms};
 use crate::routes::{Allow, Asking, Project, Routes};
-use crate::store::{StoreUrl, StoreUrlError};
+use crate::store::StoreUrl;
+
+pub(crate) use self::books::Books;
 
 pub(crate) use self::trace_url::TraceUrl;
 
@@ -375,14 +378,7 @@ impl File {
     fn check(self, path: &Path, env: &Environment, problems: &mut Problems) -> Option<Config> {
         let (catch_up, times) = (self.catch_up(problems), Times::read(env, problems));
         let nats = self.nats().check(GATEWAY, path, env, problems);
-        let database_url = over(env, "DATABASE_URL", self.database_url).or_else(|| {
-            let state = config::xdg(env, "XDG_STATE_HOME", ".local/state")?;
-            Some(format!("sqlite://{}", state.join("gateway.db").display()))
-        });
-        let database_url = database_url
-            .ok_or_else(|| "is needed where there is no HOME to keep a file in".to_owned())
-            .and_then(|url| url.parse().map_err(|error: StoreUrlError| error.to_string()));
-        let database_url = problems.take("database_url", database_url);
+        let database_url = books::database_url(self.database_url, env, problems);
         let listen =
             over(env, "HTTP_LISTEN", self.http_listen).unwrap_or_else(|| HTTP_LISTEN.into());
         let http_listen = problems.take("http_listen", address(&listen));

@@ -3,6 +3,7 @@
 //! `serve` accepts messages, publishes runs and posts answers; `provision` makes the streams that
 //! both services need. Configuration is read and checked before any port is bound.
 
+mod acts;
 mod app;
 mod asks;
 mod attached;
@@ -17,6 +18,7 @@ mod cursors;
 mod discord;
 mod doctor;
 mod feed;
+mod fleet;
 mod forks;
 mod hearing;
 mod intake;
@@ -39,6 +41,7 @@ mod release;
 mod render;
 mod retention;
 mod routes;
+mod shell;
 mod signals;
 mod status;
 mod steer;
@@ -57,6 +60,10 @@ use platform::supervisor::Supervisor;
 use platform::{EXIT_CONFIG, shutdown, telemetry};
 use schemas::ids::{ProjectName, RunId, RunnerId, ThreadId};
 use tokio_util::sync::CancellationToken;
+
+use crate::config::Books;
+use crate::fleet::{AuditWanted, RunnersWanted, RunsWanted, UsageWanted};
+use crate::shell::Asked;
 
 /// Drive Claude Code from Discord: the gateway.
 #[derive(Debug, Parser)]
@@ -91,11 +98,8 @@ enum Command {
         /// The runner's name.
         runner: RunnerId,
     },
-    /// End a run, whether its runner answers or not.
-    End {
-        /// The run: `m` and the id of its message.
-        run: RunId,
-    },
+    #[command(flatten)]
+    OfStore(OfStore),
     /// Make the streams, buckets and consumers in NATS, or bring them up to date.
     Provision(provision::Wanted),
     /// Time commits of the store, in nanoseconds, a line each: what `cargo xtask bench` asks.
@@ -104,6 +108,29 @@ enum Command {
         /// How many.
         count: u32,
     },
+}
+
+/// What needs the store alone.
+#[derive(Debug, Subcommand)]
+enum OfStore {
+    /// End a run, whether its runner answers or not.
+    End {
+        /// The run: `m` and the id of its message.
+        run: RunId,
+    },
+    /// Run again what failed or was stopped, as the button does.
+    Retry {
+        /// The run: `m` and the id of its message.
+        run: RunId,
+    },
+    /// List runs, the newest first.
+    Runs(Asked<RunsWanted>),
+    /// List runners as they were seen last.
+    Runners(Asked<RunnersWanted>),
+    /// List what was decided and by whom, the newest first.
+    Audit(Asked<AuditWanted>),
+    /// Sum up what runs took: money, tokens, time.
+    Usage(Asked<UsageWanted>),
 }
 
 fn main() -> ExitCode {
@@ -183,9 +210,9 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             let config = config::Config::load(cli.config, &env)?;
             Ok(say(&runtime()?.block_on(operator::owner(&config, &project, &runner))?))
         }
-        Command::End { run } => {
-            let config = config::Config::load(cli.config, &env)?;
-            Ok(say(&runtime()?.block_on(operator::end(&config, &run))?))
+        Command::OfStore(command) => {
+            let books = Books::load(cli.config, &env)?;
+            Ok(say(&runtime()?.block_on(of_store(command, &books))?))
         }
         Command::Provision(ref wanted @ provision::Wanted { out: Some(ref dir), .. }) => {
             arm(&env)?;
@@ -210,6 +237,18 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
 fn start_telemetry(settings: &telemetry::Settings) -> anyhow::Result<telemetry::Telemetry> {
     let instance = uuid::Uuid::now_v7().to_string();
     Ok(telemetry::start("gateway-svc", instance, settings)?)
+}
+
+/// Carries out a command that needs the store alone, and returns what is to be said.
+async fn of_store(command: OfStore, books: &Books) -> anyhow::Result<String> {
+    match command {
+        OfStore::End { run } => operator::end(books, &run).await,
+        OfStore::Retry { run } => operator::retry(books, &run).await,
+        OfStore::Runs(asked) => shell::runs(books, &asked).await,
+        OfStore::Runners(asked) => shell::runners(books, &asked).await,
+        OfStore::Audit(asked) => shell::audit(books, &asked).await,
+        OfStore::Usage(asked) => shell::usage(books, &asked).await,
+    }
 }
 
 /// Notes where the process is to die, if a test wants that.

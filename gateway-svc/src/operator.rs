@@ -1,4 +1,4 @@
-//! `move`, `owner`, `end`: what an operator decides at the command line.
+//! `move`, `owner`, `end`, `retry`: what an operator decides at the command line.
 //!
 //! Each is one transaction of the store, with or without a gateway at work; whichever gateway runs
 //! publishes what follows from it. What cannot be done is said with what to do instead, and changes
@@ -6,19 +6,19 @@
 
 use anyhow::{Context as _, bail, ensure};
 use platform::clock::now_ms;
-use schemas::ids::{ProjectName, RunId, RunnerId, ThreadId, UserId};
+use schemas::ids::{ProjectName, RunId, RunnerId, ThreadId};
 use schemas::request::Author;
 use uuid::Uuid;
 
-use crate::commands::{Done, Order};
-use crate::config::Config;
-use crate::orders::marks;
+use crate::acts::{self, Told, Wish};
+use crate::commands::Done;
+use crate::config::{Books, Config};
 use crate::placement::{Misfit, Sharing, Sight, Terms, misfit, newest};
 use crate::render;
-use crate::store::{About, By, Moved, Ordered, Store};
+use crate::store::{By, Moved, Store};
 
 /// Who is named in Discord.
-const OPERATOR: &str = "the operator";
+const NAME: &str = "the operator";
 
 /// Lets a conversation of a shared project go on at a runner.
 ///
@@ -45,7 +45,9 @@ pub(crate) async fn move_thread(
     let rows = |place: &render::Place, moved: &Moved| {
         vec![render::moved(place, Some(runner), away(moved, runner, &sights))]
     };
-    let moved = store.move_thread(thread, (runner, state_id), rows, now_ms()).await?;
+    let (by, who) = operator()?;
+    let to = (runner, state_id);
+    let moved = store.move_thread(thread, to, (by, &who), rows, now_ms()).await?;
     let moved = moved.context("the thread was forgotten at this very moment")?;
     Ok(format!("{thread} goes on at {runner}; {} moved", count(moved.len())))
 }
@@ -74,7 +76,8 @@ pub(crate) async fn owner(
     let rows = |place: &render::Place, moved: &Moved| {
         vec![render::moved(place, Some(runner), away(moved, runner, &sights))]
     };
-    let moved = store.give(project, (runner, state_id), rows, now_ms()).await?;
+    let (by, who) = operator()?;
+    let moved = store.give(project, (runner, state_id), (by, &who), rows, now_ms()).await?;
     Ok(format!("{runner} owns {project}; {} moved", count(moved.len())))
 }
 
@@ -83,37 +86,43 @@ pub(crate) async fn owner(
 /// # Errors
 ///
 /// What keeps it from that.
-pub(crate) async fn end(config: &Config, run: &RunId) -> anyhow::Result<String> {
-    let store = Store::open(&config.database_url).await?;
-    let known = store.known(run).await?;
-    let known =
-        known.with_context(|| format!("there is no run {run}; a message's is m<its id>"))?;
-    let project = store.project_of(known.thread).await?;
-    let ordered = Ordered {
-        order: Order::End,
-        about: About::Run(run.clone(), known.generation),
-        thread: known.thread,
-        channel: known.channel,
-        project: project.context("its thread was forgotten")?,
-        by: By::Operator(Uuid::new_v4()),
-        // No person of Discord has this id.
-        author: Author { id: UserId::new(1)?, name: OPERATOR.to_owned() },
-    };
-    let rows = |done: &Done, place: Option<&render::Place>| marks(done, place, OPERATOR);
-    match store.order(&ordered, rows, now_ms()).await? {
-        Some(Done::Ended(_)) => Ok(format!("{run} is ended")),
-        Some(Done::Dropped) => Ok(format!("{run} was still waiting; it is dropped")),
-        Some(
-            Done::Stopping
-            | Done::StoppingLater(_)
-            | Done::Waiting(_)
-            | Done::Again
-            | Done::Discarded
-            | Done::TooLate
-            | Done::Nothing,
-        )
-        | None => bail!("{run} has its outcome already"),
+pub(crate) async fn end(books: &Books, run: &RunId) -> anyhow::Result<String> {
+    let store = Store::open_existing(&books.database_url).await?;
+    match acts::act(&store, run, Wish::End, None, (By::Operator(Uuid::new_v4()), NAME)).await? {
+        Told::Done(Done::Dropped) => Ok(format!("{run} was still waiting; it is dropped")),
+        Told::Done(_) => Ok(format!("{run} is ended")),
+        Told::Before(_) | Told::Not(_) => bail!("{run} has its outcome already"),
+        Told::NoRun => bail!("{}", no_run(run)),
     }
+}
+
+/// Runs again what failed or was stopped, as *Retry* does.
+///
+/// # Errors
+///
+/// What keeps it from that.
+pub(crate) async fn retry(books: &Books, run: &RunId) -> anyhow::Result<String> {
+    let store = Store::open_existing(&books.database_url).await?;
+    match acts::act(&store, run, Wish::Retry, None, (By::Operator(Uuid::new_v4()), NAME)).await? {
+        Told::Done(_) => Ok(format!("{run} is tried again")),
+        Told::Before(run) => {
+            bail!("{} is tried again already; it is {}", run.run, run.state.name())
+        }
+        Told::Not(found) => bail!(
+            "{run} did not fail and was not stopped; it is {}, and nothing was done",
+            found.state.name()
+        ),
+        Told::NoRun => bail!("{}", no_run(run)),
+    }
+}
+
+fn no_run(run: &RunId) -> String {
+    format!("there is no run {run}; a message's is m<its id>")
+}
+
+/// Who does what is done here, as the store keeps it.
+fn operator() -> anyhow::Result<(By, Author)> {
+    Ok((By::Operator(Uuid::new_v4()), acts::nobody(NAME)?))
 }
 
 fn terms<'a>(config: &'a Config, project: &ProjectName) -> anyhow::Result<&'a Terms> {

@@ -29,7 +29,7 @@ use crate::render;
 use crate::routes::Project;
 use crate::signals::Signals;
 use crate::steer;
-use crate::store::{About, By, Known, Ordered, Store};
+use crate::store::{About, By, Known, Ordered, Store, StoreError};
 use crate::unsafe_mode::to_confirm;
 
 pub(crate) use commands::Said;
@@ -96,9 +96,7 @@ impl Orders {
             by: By::Interaction(pressed.id),
             author: pressed.by.clone(),
         };
-        let by = &pressed.by.name;
-        let rows = |done: &Done, place: Option<&render::Place>| with_end(done, place, by);
-        let done = self.store.order(&ordered, rows, now_ms()).await?;
+        let done = carry_out(&self.store, &ordered).await?;
         crash::point("press.stored");
         let done = done.context("a press is no message")?;
         tracing::info!(thread = %known.thread, order = ?press.order, ?done, "a button");
@@ -181,13 +179,31 @@ impl Orders {
             by: By::Reaction(reacted.message),
             author: Author { id: reacted.by, name: format!("<@{}>", reacted.by) },
         };
-        let by = &ordered.author.name;
-        let rows = |done: &Done, place: Option<&render::Place>| with_end(done, place, by);
-        let done = self.store.order(&ordered, rows, now_ms()).await?;
+        let done = carry_out(&self.store, &ordered).await?;
         tracing::info!(channel = %reacted.channel, ?done, "a reaction");
         self.signals.stored();
         Ok(())
     }
+}
+
+/// Carries out an order that came without words: a button, a reaction, an operator's command, a request of
+/// the HTTP API.
+///
+/// # Errors
+///
+/// When the store fails.
+pub(crate) async fn carry_out(
+    store: &Store,
+    ordered: &Ordered,
+) -> Result<Option<Done>, StoreError> {
+    let by = match ordered.by {
+        By::Message(_) | By::Reaction(_) | By::Interaction(_) | By::Operator(_) => {
+            ordered.author.name.clone()
+        }
+        By::Token(_) => format!("{} (by the API)", ordered.author.name),
+    };
+    let rows = |done: &Done, place: Option<&render::Place>| with_end(done, place, &by);
+    store.order(ordered, rows, now_ms()).await
 }
 
 /// What is owed after an order that came without words: a stop that nobody hears now is said, with the
@@ -201,7 +217,7 @@ fn with_end(done: &Done, place: Option<&render::Place>, by: &str) -> Vec<Row> {
 }
 
 /// What stands under the question after an order, and in place of the buttons that it came by.
-pub(crate) fn marks(done: &Done, place: Option<&render::Place>, by: &str) -> Vec<Row> {
+fn marks(done: &Done, place: Option<&render::Place>, by: &str) -> Vec<Row> {
     let Some(place) = place else { return Vec::new() };
     // The buttons are of the generation that was decided about.
     let was = Generation(place.generation.0.saturating_sub(1));

@@ -5,12 +5,14 @@
 //! returns when its transaction is committed and on disk. Nothing here decides what a person sees:
 //! rows come in ready-made.
 
+mod acts;
 mod alone;
 mod asks;
 mod commands;
 mod conversation;
 mod costs;
 mod files;
+mod fleet;
 mod forks;
 mod gateways;
 mod instead;
@@ -95,6 +97,14 @@ pub(crate) enum StoreError {
     #[error("another gateway has the store {place}; for several gateways use PostgreSQL")]
     Taken {
         /// The file.
+        place: String,
+    },
+    /// There is no such file.
+    #[error(
+        "there is no store at {place}; say where the gateway keeps it (`database_url`, DATABASE_URL)"
+    )]
+    Missing {
+        /// Where it should be.
         place: String,
     },
     /// The folder of the database, or a file in it, cannot be made.

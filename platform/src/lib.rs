@@ -15,6 +15,7 @@ pub mod shutdown;
 pub mod supervisor;
 pub mod tasks;
 pub mod telemetry;
+pub mod terminal;
 pub mod times;
 pub mod version;
 

@@ -139,18 +139,20 @@ pub(super) async fn note_cost(
     let total = render::spent(usage);
     // A host that did not know the session's cost counts from nothing.
     let micro = if total < before { total } else { total - before };
-    if micro == 0 {
-        return Ok(());
-    }
+    let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     sqlx::query(
-        "INSERT INTO costs (run, generation, project, author, micro, at_ms)
-         SELECT run, $2, project, author, $3, $4 FROM runs WHERE run = $1
+        "INSERT INTO costs (run, generation, project, author, micro, at_ms, input_tokens, output_tokens,
+                            duration_ms)
+         SELECT run, $2, project, author, $3, $4, $5, $6, $7 FROM runs WHERE run = $1
          ON CONFLICT (run, generation) DO NOTHING",
     )
     .bind(key.run.as_str())
     .bind(i64::from(record.generation.0))
     .bind(micro)
     .bind(now_ms)
+    .bind(whole(usage.input_tokens))
+    .bind(whole(usage.output_tokens))
+    .bind(whole(usage.duration_ms))
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -6,11 +6,14 @@
 
 use schemas::ids::{ProjectName, RunId, RunnerId, StateId, ThreadId};
 use schemas::record::Record;
+use schemas::request::Author;
 use schemas::streams::Place;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::acts::{NewAct, note_act};
 use super::asks::close_all;
+use super::orders::By;
 use super::outbox::insert_rows;
 use super::places::{place_text, read_place};
 use super::runs::asked;
@@ -48,12 +51,13 @@ impl Found {
 }
 
 impl Store {
-    /// Lets what comes in a thread, and what is released in it, go on at a runner. `rows` says what
-    /// is owed for each run that was moved. `None`: nobody knows the thread.
+    /// Lets what comes in a thread, and what is released in it, go on at a runner, which `by` wants. `rows`
+    /// says what is owed for each run that was moved. `None`: nobody knows the thread.
     pub(crate) async fn move_thread(
         &self,
         thread: ThreadId,
         to: (&RunnerId, StateId),
+        by: (By, &Author),
         rows: impl Fn(&render::Place, &Moved) -> Vec<Row>,
         now_ms: i64,
     ) -> Result<Option<Vec<Moved>>> {
@@ -70,18 +74,25 @@ impl Store {
             return Ok(None);
         }
         let moved = raise_all(&mut tx, thread, to, rows, now_ms).await?;
+        let row = sqlx::query("SELECT project FROM threads WHERE thread = $1")
+            .bind(number(thread.get()))
+            .fetch_one(&mut *tx)
+            .await?;
+        let project: ProjectName = row.try_get::<String, _>("project")?.parse()?;
+        note(&mut tx, "move", (&project, Some(thread)), to.0, by, now_ms).await?;
         crash::point("move.written");
         tx.commit().await?;
         crash::point("move.stored");
         Ok(Some(moved))
     }
 
-    /// Makes a runner the owner of a project and lets what is released of it go on there, all at
-    /// once. `rows` says what is owed for each run.
+    /// Makes a runner the owner of a project, as `by` wants, and lets what is released of it go on there, all
+    /// at once. `rows` says what is owed for each run.
     pub(crate) async fn give(
         &self,
         project: &ProjectName,
         to: (&RunnerId, StateId),
+        by: (By, &Author),
         rows: impl Fn(&render::Place, &Moved) -> Vec<Row>,
         now_ms: i64,
     ) -> Result<Vec<Moved>> {
@@ -116,6 +127,7 @@ impl Store {
                 .await?;
             moved.extend(raise_all(&mut tx, thread, to, &rows, now_ms).await?);
         }
+        note(&mut tx, "owner", (project, None), to.0, by, now_ms).await?;
         crash::point("give.written");
         tx.commit().await?;
         crash::point("give.stored");
@@ -284,4 +296,19 @@ async fn raise(
     let moved = Moved { run: place.run.clone(), from: held.map(|(runner, _)| runner) };
     insert_rows(tx, place.thread, &rows(&place, &moved), now_ms).await?;
     Ok(moved)
+}
+
+/// Notes that something was given to a runner.
+async fn note(
+    tx: &mut Tx,
+    act: &'static str,
+    (project, thread): (&ProjectName, Option<ThreadId>),
+    to: &RunnerId,
+    (by, who): (By, &Author),
+    now_ms: i64,
+) -> Result<()> {
+    let detail = format!("to {to}");
+    let who = (who.id, who.name.as_str());
+    let new = NewAct { act, run: None, project, thread, by, who, detail: &detail };
+    note_act(tx, &new, now_ms).await
 }

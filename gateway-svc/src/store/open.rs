@@ -159,6 +159,22 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Opens a database that a gateway has made: nothing is read from a new one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::open`], and [`StoreError::Missing`].
+    pub(crate) async fn open_existing(url: &StoreUrl) -> Result<Self, StoreError> {
+        if let Some(file) = url.file()?
+            && !file.exists()
+        {
+            return Err(StoreError::Missing { place: file.display().to_string() });
+        }
+        Self::open(url).await
+    }
+}
+
 impl StoreError {
     /// Whether waiting helps.
     fn may_pass(&self) -> bool {
@@ -169,6 +185,7 @@ impl StoreError {
             | StoreError::BadId(_)
             | StoreError::BadJson { .. }
             | StoreError::Taken { .. }
+            | StoreError::Missing { .. }
             | StoreError::Folder { .. } => false,
         }
     }

@@ -9,6 +9,7 @@ use schemas::streams::RunKey;
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::acts::{NewAct, act_of, note_act};
 use super::asks::close_all;
 use super::outbox::insert_rows;
 use super::runs::{judge, release};
@@ -48,14 +49,18 @@ pub(crate) enum By {
     Interaction(u64),
     /// A command of the operator's, made up for it.
     Operator(Uuid),
+    /// A request with a token of the HTTP API, made up for it.
+    Token(Uuid),
 }
 
 impl By {
-    fn id(self) -> String {
+    /// As it is stored.
+    pub(super) fn id(self) -> String {
         match self {
             By::Message(message) | By::Reaction(message) => message.to_string(),
             By::Interaction(interaction) => interaction.to_string(),
             By::Operator(command) => format!("operator-{command}"),
+            By::Token(request) => format!("token-{request}"),
         }
     }
 }
@@ -136,6 +141,18 @@ impl Store {
                 (About::Run(..), _) => Done::TooLate,
             },
         };
+        if let (Some(found), Some(act)) = (&found, act_of(ordered.order, &done)) {
+            let act = NewAct {
+                act,
+                run: Some((&found.place.run, found.place.generation)),
+                project: &ordered.project,
+                thread: Some(thread),
+                by: ordered.by,
+                who: (ordered.author.id, &ordered.author.name),
+                detail: "",
+            };
+            note_act(&mut tx, &act, now_ms).await?;
+        }
         let place = found.map(|found| match done {
             Done::Again | Done::Ended(_) => {
                 Place { generation: found.place.generation.next(), ..found.place }

@@ -28,6 +28,7 @@ impl Store {
         for text in [
             "DELETE FROM runs WHERE state = 'ended' AND ended_ms < $1",
             "DELETE FROM controls WHERE at_ms < $1",
+            "DELETE FROM acts WHERE at_ms < $1",
             "DELETE FROM decisions WHERE at_ms < $1",
             "DELETE FROM forks WHERE at_ms < $1",
             "DELETE FROM steers WHERE at_ms < $1 AND state <> 'open'",

@@ -8,6 +8,7 @@ mod control;
 mod ended;
 mod families;
 mod files;
+mod fleet;
 mod late;
 mod limits;
 mod places;
@@ -34,6 +35,7 @@ use self::control::*;
 use self::ended::*;
 use self::families::*;
 use self::files::*;
+use self::fleet::*;
 use self::late::*;
 use self::limits::*;
 use self::places::*;
@@ -170,6 +172,9 @@ promises![
     of_two_who_confirm_at_once_one_does,
     the_newest_word_about_a_thread_or_its_channel_holds,
     safe_reaches_the_runs_at_work,
+    runs_are_listed_by_pages_and_by_what_is_asked_for,
+    what_was_ordered_is_in_the_audit_once_with_who_ordered_it,
+    what_was_taken_is_summed_by_project_person_and_day,
 ];
 
 /// How many promises are asked of the server at once: each has two gateways at most, of four

@@ -9,7 +9,7 @@
 //! | `prompt` | `uuid`, `prompt`, `steer` (said while a tool was at work), `swallowed` (known already) |
 //! | `tool` | `name`, `input`: it is about to run |
 //! | `wait` | `name`: a gate is not open yet |
-//! | `result` | `is_error`, `result` |
+//! | `result` | `is_error`, `result`; `total_cost_usd` (of the session) and `usage` (of the turn), as they are said |
 //! | `end` | `code`; missing if it was killed |
 
 use std::fs::{File, OpenOptions};

@@ -365,7 +365,13 @@ impl Claude {
             index: self.results,
         });
         self.results += 1;
-        self.ledger.note("result", json!({"is_error": self.failed, "result": result["result"]}))?;
+        let said = json!({
+            "is_error": self.failed,
+            "result": result["result"],
+            "total_cost_usd": result["total_cost_usd"],
+            "usage": result["usage"],
+        });
+        self.ledger.note("result", said)?;
         output::line(&result)?;
         let state = if self.failed { "cancelled" } else { "completed" };
         output::line(&events::lifecycle(self.session.id, &turn.uuid, state))?;

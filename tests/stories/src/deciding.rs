@@ -28,7 +28,7 @@ async fn is_stopped(question: Question<'_>) -> Result<()> {
 }
 
 /// A failure that is over: what would make the run fail has been mended. Nothing else failed.
-async fn failed_and_mended(world: &World) -> Result<Question<'_>> {
+pub(crate) async fn failed_and_mended(world: &World) -> Result<Question<'_>> {
     let first = world.say("[[say here]]")?;
     assert_eq!(first.answer().await?, "here");
     fs::remove_dir_all(world.folder().project())?;
@@ -43,7 +43,7 @@ fn plain_builder() -> Builder {
     World::builder().content(Content::Plain).project_toml("worktree = false")
 }
 
-async fn plain_world() -> Result<World> {
+pub(crate) async fn plain_world() -> Result<World> {
     plain_builder().start().await
 }
 

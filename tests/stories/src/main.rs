@@ -21,6 +21,7 @@ mod draining;
 mod ended;
 mod ending;
 mod files;
+mod fleet;
 mod forged;
 mod forks;
 mod gateways;

@@ -4,7 +4,7 @@
 //! A story whose end claims more than these has one of its own.
 
 use anyhow::Result;
-use harness::discord_sim::{FaultKind, FaultRule, MessageId};
+use harness::discord_sim::{BOT_ID, FaultKind, FaultRule, MessageId};
 use harness::{Colleague, Question, World};
 
 /// A question whose claude is held in the middle of the run, by the gate `go`.
@@ -60,6 +60,16 @@ pub(crate) async fn gets_nothing_of_it(
     let begun = world.ledger().count("begin");
     assert_eq!(begun, claudes, "there is nothing for who had it before");
     ends_well(world, second).await
+}
+
+/// Waits until a question that had failed is answered: its mark says so.
+pub(crate) async fn is_answered_after_all(world: &World, question: Question<'_>) -> Result<()> {
+    let message = question.message();
+    world
+        .sees("the mark of an answer", |view| {
+            view.guild.message(message)?.has_reaction(BOT_ID, "✅").then_some(())
+        })
+        .await
 }
 
 /// Buttons stay where they are until faults are cleared, as for somebody whose screen is behind.

@@ -77,7 +77,11 @@ pub(super) async fn what_was_sent_goes_along_with_a_move_and_a_retry(Fresh { sto
     let rows = |_: &crate::render::Place, _: &Moved| Vec::new();
     let other: RunnerId = "host-2".parse().unwrap();
     let to = (&other, StateId::random());
-    store.move_thread(thread(7), to, rows, 25).await.unwrap().unwrap();
+    store
+        .move_thread(thread(7), to, (By::Operator(uuid::Uuid::nil()), &ada()), rows, 25)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(released(&store).await, ["m7/2"]);
     assert_eq!(told(&store, 7, 2).await, ["m8"]);
     let outcome = Outcome::Failed { why: "boom".into(), denied: Vec::new() };

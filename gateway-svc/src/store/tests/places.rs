@@ -25,6 +25,12 @@ async fn put(store: &Store, generation: u32, sharing: Sharing, place: &Place) ->
     store.put((&run, Generation(generation)), (&app(), sharing), place).await.unwrap()
 }
 
+fn by() -> (By, &'static Author) {
+    static OPERATOR: std::sync::LazyLock<Author> =
+        std::sync::LazyLock::new(|| Author { id: "1".parse().unwrap(), name: "operator".into() });
+    (By::Operator(uuid::Uuid::nil()), &OPERATOR)
+}
+
 fn said(_: &crate::render::Place, moved: &Moved) -> Vec<Row> {
     let from = moved.from.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
     vec![row(&format!("moved from {from}"))]
@@ -59,7 +65,7 @@ pub(super) async fn a_project_is_given_with_its_runs(Fresh { store, .. }: Fresh)
     let running = record(&"m7".parse().unwrap(), State::Running);
     let none = |_: &crate::render::Place| Vec::new();
     store.fold(&key(7, 7), &running, none, 2).await.unwrap();
-    let moved = store.give(&app(), (&new.runner, new.state_id), said, 3).await.unwrap();
+    let moved = store.give(&app(), (&new.runner, new.state_id), by(), said, 3).await.unwrap();
     assert_eq!(moved.len(), 1, "what waits was put nowhere yet: {moved:?}");
     let run = m7(&store).await;
     assert_eq!((run.request.generation, run.place), (Generation(2), Some(at("host-2"))));
@@ -82,11 +88,11 @@ pub(super) async fn a_stop_outlives_a_move(Fresh { store, .. }: Fresh) {
     let thread = "7".parse().unwrap();
     let Presence { runner: host, state_id, .. } = presence("host-2");
     let to = (&host, state_id);
-    assert_eq!(store.move_thread("9".parse().unwrap(), to, said, 3).await.unwrap(), None);
-    let moved = store.move_thread(thread, to, said, 3).await.unwrap().unwrap();
+    assert_eq!(store.move_thread("9".parse().unwrap(), to, by(), said, 3).await.unwrap(), None);
+    let moved = store.move_thread(thread, to, by(), said, 3).await.unwrap().unwrap();
     assert_eq!((moved.len(), &moved[0].from), (1, &None));
     assert_eq!(
-        store.move_thread(thread, to, said, 4).await.unwrap(),
+        store.move_thread(thread, to, by(), said, 4).await.unwrap(),
         Some(Vec::new()),
         "it is there"
     );
