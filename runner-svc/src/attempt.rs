@@ -63,7 +63,7 @@ use follow::{Follow, Followed};
 use lease::Lease;
 use refused::{Next, Refused};
 pub(crate) use unbegun::{begin, unbegun};
-use whereabouts::session_name;
+pub(crate) use whereabouts::session_name;
 
 /// The pause before the second attempt; each later one waits that much longer. The longest, after
 /// as many as there may be, is well within the time in which a sign of life is awaited.

@@ -30,6 +30,7 @@ mod live;
 mod policy;
 mod redact;
 mod sessions;
+mod shell;
 mod spool;
 mod state;
 mod sweep;
@@ -47,6 +48,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use platform::config::{ConfigError, environment};
 use platform::{EXIT_CONFIG, shutdown, telemetry};
+use schemas::ids::{RunId, ThreadId};
 use tokio_util::sync::CancellationToken;
 
 /// Drive Claude Code from Discord: the runner.
@@ -76,6 +78,25 @@ enum Command {
     },
     /// Look at what this host needs, and say what to do.
     Doctor,
+    /// List what is at work here.
+    List {
+        /// Show it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look on at the work in a thread, in this terminal (leave with Ctrl+B D).
+    Attach {
+        /// The thread's id.
+        thread: ThreadId,
+    },
+    /// Print what claude did in a run that is at work here.
+    Logs {
+        /// The run: `m` and the id of its message.
+        run: RunId,
+        /// Go on until claude has ended.
+        #[arg(long)]
+        follow: bool,
+    },
     /// Keep the claude of one spool (started by `serve`, inside tmux).
     #[command(hide = true)]
     Keep {
@@ -106,17 +127,32 @@ fn main() -> ExitCode {
         Command::Drain { off: false } => with_config(cli.config, drain),
         Command::Drain { off: true } => with_config(cli.config, drain_off),
         Command::Doctor => with_config(cli.config, doctor),
+        Command::List { json } => with_config(cli.config, |config, env| list(&config, &env, json)),
+        Command::Attach { thread } => {
+            with_config(cli.config, |config, env| attach(&config, &env, thread))
+        }
+        Command::Logs { run, follow } => {
+            with_config(cli.config, |config, env| logs(&config, &env, &run, follow))
+        }
         Command::AcceptBus => with_config(cli.config, accept_bus),
         Command::AcceptName => with_config(cli.config, accept_name),
     };
     match ended {
         Ok(code) => code,
         Err(Ended::Config(error)) => refuse(error),
-        Err(Ended::Other(error)) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
+        Err(Ended::Other(error)) => fail(&error),
     }
+}
+
+/// Says why it came to nothing: to the log of a service, to whoever gave a command.
+#[expect(clippy::print_stderr, reason = "a command has no log, and a person waits for this")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!("{error:#}");
+    } else {
+        eprintln!("runner-svc: {error:#}");
+    }
+    ExitCode::FAILURE
 }
 
 /// What runs in a window of tmux.
@@ -187,6 +223,25 @@ fn start_telemetry(config: &config::Config) -> anyhow::Result<telemetry::Telemet
 fn doctor(config: config::Config, env: Env) -> anyhow::Result<ExitCode> {
     let findings = runtime()?.block_on(doctor::examine(&config, &env));
     Ok(platform::doctor::report(&findings))
+}
+
+#[expect(clippy::print_stdout, reason = "what the person asked for")]
+fn list(config: &config::Config, env: &Env, json: bool) -> anyhow::Result<ExitCode> {
+    let here = runtime()?.block_on(shell::here(config, env))?;
+    println!("{}", if json { serde_json::to_string_pretty(&here)? } else { here.table() });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn attach(config: &config::Config, env: &Env, thread: ThreadId) -> anyhow::Result<ExitCode> {
+    let here = runtime()?.block_on(shell::here(config, env))?;
+    // It returns only when it could not become tmux.
+    Err(shell::attach(&here, config, env, thread))
+}
+
+fn logs(config: &config::Config, env: &Env, run: &RunId, follow: bool) -> anyhow::Result<ExitCode> {
+    let here = runtime()?.block_on(shell::here(config, env))?;
+    shell::logs(&here, config, run, follow)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]

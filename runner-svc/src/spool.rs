@@ -431,27 +431,41 @@ impl Spool {
 ///
 /// [`SpoolError::Unreadable`].
 pub(crate) fn scan(root: &Path) -> Result<Vec<Spool>, SpoolError> {
+    for path in inside(root)? {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let is_half = [b".new".as_slice(), b".gone"].iter().any(|end| name.ends_with(end));
+        if name.starts_with(b".") && is_half {
+            // If it stays, the next scan tries again.
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+    peek(root)
+}
+
+/// Lists the spools in `root`, by name, and changes nothing: a runner may be at work there.
+///
+/// # Errors
+///
+/// [`SpoolError::Unreadable`].
+pub(crate) fn peek(root: &Path) -> Result<Vec<Spool>, SpoolError> {
+    let is_hidden =
+        |path: &Path| path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
+    let found = inside(root)?.into_iter();
+    let found = found.filter(|path| !is_hidden(path) && path.join(LOCK).exists());
+    let mut spools: Vec<Spool> = found.map(|dir| Spool { dir }).collect();
+    spools.sort_unstable_by(|a, b| a.dir.cmp(&b.dir));
+    Ok(spools)
+}
+
+/// What lies in a folder; nothing in one that is not there.
+fn inside(root: &Path) -> Result<Vec<PathBuf>, SpoolError> {
     let unreadable = |source| SpoolError::Unreadable { path: root.to_owned(), source };
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(error)),
     };
-    let mut spools = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(unreadable)?;
-        let name = entry.file_name();
-        let hidden = name.as_bytes().starts_with(b".");
-        if hidden && [b".new".as_slice(), b".gone"].iter().any(|end| name.as_bytes().ends_with(end))
-        {
-            // If it stays, the next scan tries again.
-            let _ = fs::remove_dir_all(entry.path());
-        } else if !hidden && entry.path().join(LOCK).exists() {
-            spools.push(Spool { dir: entry.path() });
-        }
-    }
-    spools.sort_unstable_by(|a, b| a.dir.cmp(&b.dir));
-    Ok(spools)
+    entries.map(|entry| Ok(entry.map_err(unreadable)?.path())).collect()
 }
 
 /// When a file was written last, in milliseconds since 1970; `None` if it is not there.

@@ -47,6 +47,8 @@ pub(crate) enum StateError {
     },
 }
 
+/// The folder of the spools.
+const SPOOLS: &str = "spools";
 /// The file that says which streams this runner has worked with.
 const BUS: &str = "bus";
 /// How much a directory must take: a request, a result and what a keeper notes.
@@ -128,7 +130,7 @@ impl StateDir {
     ///
     /// [`StateError`].
     pub(crate) fn open(dir: &Path) -> Result<Self, StateError> {
-        let spools = dir.join("spools");
+        let spools = spools_in(dir);
         let unusable = |path: &Path| {
             let path = path.to_owned();
             move |source| StateError::Unusable { path, source }
@@ -150,6 +152,11 @@ impl StateDir {
         let id = id(&dir.join(STATE_ID))?;
         Ok(Self { id, spools, dir: dir.to_owned(), _lock: lock })
     }
+}
+
+/// Where the spools of a state directory are.
+pub(crate) fn spools_in(dir: &Path) -> PathBuf {
+    dir.join(SPOOLS)
 }
 
 fn id(path: &Path) -> Result<StateId, StateError> {

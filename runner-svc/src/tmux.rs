@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -279,6 +280,19 @@ impl Tmux {
             return Ok(false);
         }
         Err(failed("kill-session", &output))
+    }
+
+    /// Becomes `tmux attach -r` to the session of this name, in the terminal of whoever called; returns only
+    /// when that could not be started.
+    #[expect(clippy::disallowed_methods, reason = "this is the one file that runs tmux")]
+    pub(crate) fn attach(&self, name: &str) -> TmuxError {
+        let name = match SessionName::parse(name) {
+            Ok(name) => name,
+            Err(error) => return error,
+        };
+        let mut command = std::process::Command::new("tmux");
+        command.env_clear().envs(&self.env).args(["-L", &self.socket, "attach-session", "-r"]);
+        TmuxError::DoesNotStart(command.args(["-t", &format!("={name}")]).exec())
     }
 
     /// What to type to watch the session of this name.

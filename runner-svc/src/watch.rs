@@ -1,4 +1,4 @@
-//! `runner-svc watch DIR`: the window that a person sees who attaches to a run.
+//! `runner-svc watch DIR`: the window that a person sees who attaches to a run; and the same for `logs`.
 //!
 //! It reads the journal of a spool from its first byte, shows what each line means, and goes on as
 //! the journal grows. When the exit record is there it says how claude ended, and stays until the
@@ -9,7 +9,7 @@
 mod render;
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -39,10 +39,28 @@ pub(crate) fn run(dir: &Path) -> ExitCode {
     }
 }
 
+/// Prints what the journal of a spool says by now; to follow it is to go on until claude has ended or the
+/// spool is removed. Colours are for terminals alone.
+///
+/// # Errors
+///
+/// When nobody reads any more.
+pub(crate) fn print(spool: &Spool, follow: bool) -> io::Result<()> {
+    let bell = Bell::new(spool.dir());
+    let mut view = View::of(spool);
+    loop {
+        view.catch_up(spool)?;
+        if !follow || view.is_over || !spool.dir().is_dir() {
+            return Ok(());
+        }
+        bell.wait();
+    }
+}
+
 /// Fails only when the terminal does.
 fn show(spool: &Spool) -> io::Result<()> {
     let bell = Bell::new(spool.dir());
-    let mut view = View { journal: spool.journal(0), out: io::stdout(), is_over: false };
+    let mut view = View::of(spool);
     view.say(&format_args!("{}\n", render::heading(spool.name())))?;
     while spool.dir().is_dir() {
         view.catch_up(spool)?;
@@ -54,10 +72,17 @@ fn show(spool: &Spool) -> io::Result<()> {
 struct View {
     journal: Journal,
     out: io::Stdout,
+    in_colour: bool,
     is_over: bool,
 }
 
 impl View {
+    fn of(spool: &Spool) -> Self {
+        let out = io::stdout();
+        let in_colour = out.is_terminal();
+        Self { journal: spool.journal(0), out, in_colour, is_over: false }
+    }
+
     fn catch_up(&mut self, spool: &Spool) -> io::Result<()> {
         if self.is_over {
             return Ok(());
@@ -88,7 +113,11 @@ impl View {
     }
 
     fn say(&mut self, text: &dyn fmt::Display) -> io::Result<()> {
-        write!(self.out, "{text}")?;
+        if self.in_colour {
+            write!(self.out, "{text}")?;
+        } else {
+            write!(self.out, "{}", render::without_colours(&text.to_string()))?;
+        }
         self.out.flush()
     }
 }

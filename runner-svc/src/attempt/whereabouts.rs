@@ -24,7 +24,7 @@ impl Work {
 }
 
 /// The tmux session of an attempt. Ids hold no character that tmux would read as more than a name.
-pub(super) fn session_name(held: &Held) -> String {
+pub(crate) fn session_name(held: &Held) -> String {
     let Record { run, generation, attempt, .. } = &held.record;
     format!("{run}-{generation}-{attempt}")
 }

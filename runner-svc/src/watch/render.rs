@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use platform::terminal::{clean, line};
+
 use crate::claude::{Block, Denial, Event, Init, ToolResult, TurnKind, TurnResult};
 use crate::spool::Ending;
 
@@ -22,6 +24,11 @@ const PLAIN: &str = "\x1b[0m";
 /// The first line of the view.
 pub(super) fn heading(name: &str) -> String {
     format!("{DIM}holdfast: run {} (read-only view){PLAIN}", clean(name))
+}
+
+/// A text of ours without its colours.
+pub(super) fn without_colours(text: &str) -> String {
+    [BOLD, DIM, RED, GREEN, PLAIN].iter().fold(text.to_owned(), |text, it| text.replace(it, ""))
 }
 
 /// What is shown for an event; `None` for what says nothing to a person.
@@ -132,19 +139,6 @@ fn seconds(ms: u64) -> String {
     format!("{:.1} s", Duration::from_millis(ms).as_secs_f64())
 }
 
-/// Without anything that a terminal obeys; line breaks stay.
-fn clean(text: &str) -> String {
-    // Marks that turn the direction of what follows.
-    let turns = |char: char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars()
-        .filter(|&char| char == '\n' || char == '\t' || !(char.is_control() || turns(char)))
-        .collect()
-}
-
-fn line(text: &str) -> String {
-    clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// The beginning of what a tool is used on.
 fn short(object: &str) -> String {
     line(object).chars().take(OBJECT_CHARS).collect()
@@ -165,9 +159,7 @@ mod tests {
         let text = std::fs::read_to_string(path).expect("a recording");
         let shown: Vec<_> =
             text.lines().filter_map(|line| event(&Event::parse(line.as_bytes()))).collect();
-        [BOLD, DIM, RED, GREEN, PLAIN]
-            .iter()
-            .fold(shown.join("\n"), |text, colour| text.replace(colour, ""))
+        without_colours(&shown.join("\n"))
     }
 
     #[test]
@@ -218,9 +210,7 @@ answered 0.2 s · 2 steps · 20 tokens in, 14 out · session $0.0004
             ];
             let said = Event::Said { blocks, within: None, uuid: None, tokens: None };
             let shown = event(&said).expect("it says something");
-            let without = [BOLD, DIM, RED, GREEN, PLAIN]
-                .iter()
-                .fold(shown, |text, colour| text.replace(colour, ""));
+            let without = without_colours(&shown);
             prop_assert!(!without.chars().any(|it| it.is_control() && it != '\n' && it != '\t'));
             let turned = without.contains('\u{202e}');
             prop_assert!(!turned);

@@ -13,6 +13,7 @@ use crate::measure::Happened::{Killed, Started, Stopped};
 use crate::proxy::Proxy;
 use crate::service::{Plan, Service};
 use crate::stack::{STOP_WITHIN, Stack};
+use crate::terminal::Terminal;
 use crate::world::{PATIENCE, World};
 
 impl World {
@@ -270,6 +271,16 @@ impl World {
         let mut command = plan.command()?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         block_in_place(|| command.output()).context("the command does not start")
+    }
+
+    /// Runs another command of the runner in a terminal of its own, as somebody at the host does.
+    ///
+    /// # Errors
+    ///
+    /// When there is no terminal.
+    pub async fn runner_terminal(&self, words: &[&str]) -> Result<Terminal> {
+        let plan = self.stack.lock().await.runner().plan_mut().clone();
+        Terminal::open(self.folder(), plan, words)
     }
 
     /// Makes a part stand still (SIGSTOP): it answers nobody, and nobody is told.

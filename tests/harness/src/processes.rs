@@ -156,7 +156,7 @@ pub fn end_tmux(tmux_dir: &Path) {
 }
 
 /// What tmux prints, if it is content.
-fn tmux(socket: &Path, words: &[&str]) -> Option<Vec<u8>> {
+pub(crate) fn tmux(socket: &Path, words: &[&str]) -> Option<Vec<u8>> {
     let mut command = Command::new("tmux");
     command.env_remove("TMUX").arg("-S").arg(socket).args(words);
     let output = command.stdin(Stdio::null()).output().ok()?;

@@ -1,6 +1,8 @@
 //! What an operator sees and does at the shell: lists of the gateway's store, and a run that is tried again.
 //!
-//! What is on the runner's host is told elsewhere.
+//! What is on the runner's host is in `host`.
+
+mod host;
 
 use anyhow::{Context as _, Result, ensure};
 use harness::{Question, World};
