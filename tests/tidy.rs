@@ -70,6 +70,24 @@ const HOMES: &[Home] = &[
         why: "NATS is spoken at the ends of the stream alone; what lies between takes values",
     },
     Home {
+        name: "utoipa",
+        within: PRODUCT,
+        homes: &[
+            "gateway-svc/src/api.rs",
+            "gateway-svc/src/api/",
+            // What the pages give and take.
+            "gateway-svc/src/fleet.rs",
+            "gateway-svc/src/fleet/",
+        ],
+        why: "the description is made where the pages are, and of what they give",
+    },
+    Home {
+        name: "subtle",
+        within: PRODUCT,
+        homes: &["gateway-svc/src/api/tokens.rs"],
+        why: "secrets are compared in one place",
+    },
+    Home {
         name: "Command::new",
         within: PRODUCT,
         homes: &[

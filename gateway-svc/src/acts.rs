@@ -23,8 +23,8 @@ pub(crate) enum Wish {
 /// What became of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Told {
-    /// It is done.
-    Done(Done),
+    /// It is done, and this is the run now.
+    Done(Done, Run),
     /// It was done before, and this is the run now.
     Before(Run),
     /// It cannot be done to a run that stands so.
@@ -63,7 +63,7 @@ pub(crate) async fn act(
     // What it is now is told, whoever changed it.
     let Some(now) = store.run(run).await? else { return Ok(Told::NoRun) };
     match done {
-        Done::Again | Done::Ended(_) | Done::Dropped => Ok(Told::Done(done)),
+        Done::Again | Done::Ended(_) | Done::Dropped => Ok(Told::Done(done, now)),
         Done::Stopping
         | Done::StoppingLater(_)
         | Done::Waiting(_)

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::api::Api;
 use crate::bringing::{self, Bringer};
 use crate::bus::Bus;
 use crate::config::{Config, Streams};
@@ -52,6 +53,7 @@ pub(crate) async fn serve(
 ) -> anyhow::Result<()> {
     let hangups = Hangups::listen()?;
     let http_listen = config.http_listen;
+    let api = Api::new(config.tokens.clone());
     let (changing, config) = reload::starting_with(config);
     let readiness = Readiness::new(&["store", "nats", "discord", EXAMINED]);
     let listener = TcpListener::bind(http_listen)
@@ -59,12 +61,13 @@ pub(crate) async fn serve(
         .with_context(|| format!("cannot listen on {http_listen}"))?;
     tracing::info!(address = %listener.local_addr()?, "health pages");
     let mut tasks = Tasks::new();
-    let pages = health::serve(listener, readiness.clone(), stop.child_token());
+    let pages =
+        health::serve(listener, readiness.clone(), Some(api.clone().router()), stop.child_token());
     tasks.spawn("the health pages", async move { Ok(pages.await?) });
     tasks.spawn("supervision", ended(supervisor.run(readiness.clone(), stop.clone())));
 
     let started = tokio::select! {
-        started = start(config, &readiness, &stop, &mut tasks) => started.map(Some),
+        started = start(config, &api, &readiness, &stop, &mut tasks) => started.map(Some),
         () = stop.cancelled() => Ok(None),
     };
     // The store is ours until the last task is gone.
@@ -96,6 +99,7 @@ pub(crate) async fn serve(
 
 async fn start(
     current: Current<Config>,
+    api: &Api,
     readiness: &Readiness,
     stop: &CancellationToken,
     tasks: &mut Tasks<anyhow::Error>,
@@ -113,6 +117,7 @@ async fn start(
     readiness.ready("nats");
     let (hands, ears) = discord::open(&config.discord)?;
     let signals = Signals::default();
+    api.opened(store.clone(), signals.clone());
     let (say, hear) = mpsc::channel(EVENTS_MAX);
     let folder = Folder {
         store: store.clone(),

@@ -5,8 +5,9 @@
 //! Secrets come from the environment or from files of their own, and are never printed.
 
 mod again;
-mod channels;
+mod api;
 mod books;
+mod channels;
 mod files;
 mod limits;
 mod trace_url;
@@ -28,7 +29,9 @@ use schemas::permissions::{ADMIN, GATEWAY};
 use schemas::streams::KEEP;
 use serde::Deserialize;
 
+use self::api::ApiFile;
 use self::limits::{BudgetFile, LimitsFile, RateFile, Shared, ToolsFile};
+use crate::api::Token;
 use crate::attached::MIB;
 use crate::placement::{Sharing, Terms};
 use crate::routes::{Allow, Asking, Project, Routes};
@@ -50,8 +53,10 @@ pub(crate) struct Config {
     pub(crate) nats: Settings,
     /// Where the store is.
     pub(crate) database_url: StoreUrl,
-    /// Where the health pages are served.
+    /// Where the health pages and the HTTP API are served.
     pub(crate) http_listen: SocketAddr,
+    /// The tokens of the HTTP API; without one there is none.
+    pub(crate) tokens: Vec<Token>,
     /// Which channel belongs to which project, and who may use it.
     pub(crate) routes: Routes,
     /// How posts are paced.
@@ -148,6 +153,9 @@ struct File {
     catch_up_max_s: Option<u64>,
     catch_up_every_s: Option<u64>,
     backfill_s: Option<u64>,
+    /// Who may use the HTTP API.
+    #[serde(default)]
+    api: ApiFile,
     #[serde(default)]
     discord: DiscordFile,
     #[serde(default)]
@@ -382,6 +390,7 @@ impl File {
         let listen =
             over(env, "HTTP_LISTEN", self.http_listen).unwrap_or_else(|| HTTP_LISTEN.into());
         let http_listen = problems.take("http_listen", address(&listen));
+        let tokens = self.api.check(path, problems);
         let discord = self.discord.check(path, env, problems);
         let posting = self.posting.check(problems);
         let answers = self.answers.check(problems);
@@ -398,6 +407,7 @@ impl File {
             nats: nats?,
             database_url: database_url?,
             http_listen: http_listen?,
+            tokens,
             routes,
             posting,
             catch_up,

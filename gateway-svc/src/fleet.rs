@@ -10,6 +10,7 @@ mod wanted;
 
 use schemas::ids::{ChannelId, ProjectName, RunId, RunnerId, StateId, ThreadId, UserId};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub(crate) use tables::Shown;
 pub(crate) use wanted::{
@@ -21,7 +22,7 @@ pub(crate) use wanted::{
 const MICRO: f64 = 1_000_000.0;
 
 /// Where a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     /// It waits for others of its thread.
@@ -72,26 +73,32 @@ impl State {
 }
 
 /// Runs, the newest first.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(example = json!({"runs": [{"run": "m1307", "project": "app", "channel": "1201", "thread": "1307", "person": {"id": "1102", "name": "ada"}, "task": "ask", "state": "failed", "generation": 1, "attempt": 1, "runner": "host-1", "accepted_ms": 1_795_452_005_000_i64, "released_ms": 1_795_452_005_000_i64, "ended_ms": 1_795_452_065_000_i64, "cost_usd": 0.0123, "took": {"duration_ms": 58_000, "turns": 3, "input_tokens": 5200, "output_tokens": 310, "model": "claude-opus-5-5"}, "why": "claude ended with code 1"}], "next": "1795452005000.m1307"}))]
 pub(crate) struct Runs {
     /// The runs.
     pub(crate) runs: Vec<Run>,
     /// Where the next page begins; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) next: Option<Cursor>,
 }
 
 /// A run: a question, and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "these are the names of the JSON")]
 pub(crate) struct Run {
     /// Its id.
+    #[schema(value_type = String)]
     pub(crate) run: RunId,
     /// Its project.
+    #[schema(value_type = String)]
     pub(crate) project: ProjectName,
     /// The channel that its thread is in.
+    #[schema(value_type = String)]
     pub(crate) channel: ChannelId,
     /// Its conversation.
+    #[schema(value_type = String)]
     pub(crate) thread: ThreadId,
     /// Who asked.
     pub(crate) person: Asker,
@@ -106,6 +113,7 @@ pub(crate) struct Run {
     pub(crate) attempt: Option<u32>,
     /// Who holds or held it, or where it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) runner: Option<RunnerId>,
     /// When it was accepted.
     pub(crate) accepted_ms: i64,
@@ -129,16 +137,17 @@ pub(crate) struct Run {
 }
 
 /// Who asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Asker {
     /// Their number in Discord.
+    #[schema(value_type = String)]
     pub(crate) id: UserId,
     /// What they were called when they asked.
     pub(crate) name: String,
 }
 
 /// What the last generation of a run took.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Took {
     /// From the first line to the result.
     pub(crate) duration_ms: u64,
@@ -154,27 +163,33 @@ pub(crate) struct Took {
 }
 
 /// Conversations, those begun last first.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(example = json!({"threads": [{"thread": "1307", "channel": "1201", "project": "app", "runner": "host-1", "active_ms": 1_795_452_065_000_i64, "in_channel": false, "runs": 3, "open": 1, "cost_usd": 0.0411}]}))]
 pub(crate) struct Threads {
     /// The conversations.
     pub(crate) threads: Vec<Thread>,
     /// Where the next page begins; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) next: Option<Cursor>,
 }
 
 /// A conversation.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "these are the names of the JSON")]
 pub(crate) struct Thread {
     /// Its id, which is its first message's.
+    #[schema(value_type = String)]
     pub(crate) thread: ThreadId,
     /// The channel that it is in.
+    #[schema(value_type = String)]
     pub(crate) channel: ChannelId,
     /// Its project.
+    #[schema(value_type = String)]
     pub(crate) project: ProjectName,
     /// Who has it, if anybody.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) runner: Option<RunnerId>,
     /// When something happened in it last.
     pub(crate) active_ms: i64,
@@ -189,22 +204,26 @@ pub(crate) struct Thread {
 }
 
 /// Runners, by their state directories' ids.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(example = json!({"runners": [{"runner": "host-1", "state_id": "2f5a7c7e-0e27-4f5d-8a51-5b6f2a6d3e02", "there": true, "seen_ms": 1_795_452_065_000_i64, "draining": false, "busy": 1, "slots": 4, "projects": ["app"], "shared": [], "labels": ["gpu"], "version": "0.1.0"}]}))]
 pub(crate) struct Runners {
     /// The runners.
     pub(crate) runners: Vec<Runner>,
     /// Where the next page begins; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) next: Option<Cursor>,
 }
 
 /// A runner, as it was seen last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "these are the names of the JSON")]
 pub(crate) struct Runner {
     /// Its name.
+    #[schema(value_type = String)]
     pub(crate) runner: RunnerId,
     /// Its state directory's id: two runners of one name differ here.
+    #[schema(value_type = String)]
     pub(crate) state_id: StateId,
     /// Whether it has shown itself lately.
     pub(crate) there: bool,
@@ -217,8 +236,10 @@ pub(crate) struct Runner {
     /// and how many it can at once.
     pub(crate) slots: u16,
     /// The projects it serves.
+    #[schema(value_type = Vec<String>)]
     pub(crate) projects: Vec<ProjectName>,
     /// Those of them that it shares with others.
+    #[schema(value_type = Vec<String>)]
     pub(crate) shared: Vec<ProjectName>,
     /// What its host has, in the operator's words.
     pub(crate) labels: Vec<String>,
@@ -227,17 +248,19 @@ pub(crate) struct Runner {
 }
 
 /// What was decided, the newest first.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(example = json!({"acts": [{"at_ms": 1_795_452_065_000_i64, "act": "retry", "by": {"kind": "token", "name": "ops"}, "run": "m1307", "generation": 1, "project": "app", "thread": "1307"}]}))]
 pub(crate) struct Audit {
     /// What was decided.
     pub(crate) acts: Vec<Act>,
     /// Where the next page begins; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) next: Option<Cursor>,
 }
 
 /// One thing that somebody decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "these are the names of the JSON")]
 pub(crate) struct Act {
     /// When.
@@ -249,15 +272,18 @@ pub(crate) struct Act {
     pub(crate) by: Actor,
     /// About which run,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) run: Option<RunId>,
     /// in which generation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<u32>,
     /// In which project.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) project: Option<ProjectName>,
     /// In which thread or channel.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) thread: Option<ThreadId>,
     /// More of it, in a line.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,20 +291,22 @@ pub(crate) struct Act {
 }
 
 /// Who decided something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Actor {
     /// What they are: `person`, `operator` (of the command line), `token` (of the HTTP API).
     pub(crate) kind: String,
     /// A person's number in Discord.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) id: Option<UserId>,
     /// What they are called.
     pub(crate) name: String,
 }
 
 /// What was taken, in parts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "these are the names of the JSON")]
+#[schema(example = json!({"by": "person", "usage": [{"key": "1102", "name": "ada", "outcomes": 3, "cost_usd": 0.0411, "input_tokens": 15_600, "output_tokens": 930, "duration_ms": 174_000}], "total": {"outcomes": 3, "cost_usd": 0.0411, "input_tokens": 15_600, "output_tokens": 930, "duration_ms": 174_000}}))]
 pub(crate) struct Usage {
     /// What the parts are: `project`, `person` or `day`.
     pub(crate) by: By,
@@ -288,11 +316,12 @@ pub(crate) struct Usage {
     pub(crate) total: Taken,
     /// Where the next page begins; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) next: Option<Cursor>,
 }
 
 /// One part of what was taken.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Share {
     /// A project, a person's number, or a day of UTC.
     pub(crate) key: String,
@@ -305,7 +334,7 @@ pub(crate) struct Share {
 }
 
 /// What outcomes took.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Taken {
     /// How many outcomes said what they took: one a try.
     pub(crate) outcomes: i64,
@@ -317,6 +346,21 @@ pub(crate) struct Taken {
     pub(crate) output_tokens: i64,
     /// How long claude took.
     pub(crate) duration_ms: i64,
+}
+
+/// What became of an act.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(example = json!({"run": "m1307", "generation": 2, "state": "released", "now": true}))]
+pub(crate) struct Acted {
+    /// The run.
+    #[schema(value_type = String)]
+    pub(crate) run: RunId,
+    /// The generation that it is in now.
+    pub(crate) generation: u32,
+    /// Where it stands now.
+    pub(crate) state: State,
+    /// Whether it was this request that did it; else an earlier one had.
+    pub(crate) now: bool,
 }
 
 /// Millionths of a dollar as dollars.

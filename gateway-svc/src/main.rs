@@ -4,6 +4,7 @@
 //! both services need. Configuration is read and checked before any port is bound.
 
 mod acts;
+mod api;
 mod app;
 mod asks;
 mod attached;
@@ -102,6 +103,8 @@ enum Command {
     OfStore(OfStore),
     /// Make the streams, buckets and consumers in NATS, or bring them up to date.
     Provision(provision::Wanted),
+    /// Print the description of the HTTP API (`OpenAPI` 3.1).
+    Openapi,
     /// Time commits of the store, in nanoseconds, a line each: what `cargo xtask bench` asks.
     #[command(hide = true)]
     TimeCommits {
@@ -224,6 +227,10 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             let _telemetry = start_telemetry(&telemetry::Settings::default())?;
             runtime()?.block_on(app::make_streams(&streams, &wanted))?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Openapi => {
+            let description = api::description().context("a description is JSON")?;
+            Ok(say(description.trim_end()))
         }
         Command::TimeCommits { count } => {
             let config = config::Config::load(cli.config, &env)?;

@@ -89,8 +89,8 @@ pub(crate) async fn owner(
 pub(crate) async fn end(books: &Books, run: &RunId) -> anyhow::Result<String> {
     let store = Store::open_existing(&books.database_url).await?;
     match acts::act(&store, run, Wish::End, None, (By::Operator(Uuid::new_v4()), NAME)).await? {
-        Told::Done(Done::Dropped) => Ok(format!("{run} was still waiting; it is dropped")),
-        Told::Done(_) => Ok(format!("{run} is ended")),
+        Told::Done(Done::Dropped, _) => Ok(format!("{run} was still waiting; it is dropped")),
+        Told::Done(_, _) => Ok(format!("{run} is ended")),
         Told::Before(_) | Told::Not(_) => bail!("{run} has its outcome already"),
         Told::NoRun => bail!("{}", no_run(run)),
     }
@@ -104,7 +104,7 @@ pub(crate) async fn end(books: &Books, run: &RunId) -> anyhow::Result<String> {
 pub(crate) async fn retry(books: &Books, run: &RunId) -> anyhow::Result<String> {
     let store = Store::open_existing(&books.database_url).await?;
     match acts::act(&store, run, Wish::Retry, None, (By::Operator(Uuid::new_v4()), NAME)).await? {
-        Told::Done(_) => Ok(format!("{run} is tried again")),
+        Told::Done(_, _) => Ok(format!("{run} is tried again")),
         Told::Before(run) => {
             bail!("{} is tried again already; it is {}", run.run, run.state.name())
         }

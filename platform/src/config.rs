@@ -9,10 +9,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+
+/// The bits of a file's mode that let others than its owner read, write or run it.
+const OTHERS: u32 = 0o077;
 
 /// The environment of the process, as `main` found it.
 pub type Environment = BTreeMap<String, String>;
@@ -138,6 +142,23 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
         path: path.to_owned(),
         source: Box::new(source),
     })
+}
+
+/// The text of a file that nobody but its owner can read; else what is wrong with it, for a person.
+///
+/// # Errors
+///
+/// A sentence without anything of the file.
+pub fn secret(file: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let meta = fs::metadata(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & OTHERS != 0 {
+        let file = file.display();
+        return Err(format!("{file} can be read by others (mode {mode:o}): chmod 600 {file}"));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

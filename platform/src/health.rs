@@ -109,7 +109,7 @@ impl Readiness {
     }
 }
 
-/// Serves both pages until `stop`.
+/// Serves both pages, and `more`, until `stop`.
 ///
 /// # Errors
 ///
@@ -117,12 +117,14 @@ impl Readiness {
 pub async fn serve(
     listener: TcpListener,
     readiness: Readiness,
+    more: Option<Router>,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let pages = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(readiness);
+        .with_state(readiness)
+        .merge(more.unwrap_or_default());
     axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 

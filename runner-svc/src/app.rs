@@ -80,7 +80,7 @@ pub(crate) async fn serve(
         .with_context(|| format!("cannot listen on {}", config.http_listen))?;
     tracing::info!(address = %listener.local_addr()?, "health pages");
     let mut tasks = Tasks::new();
-    let pages = health::serve(listener, readiness.clone(), stop.child_token());
+    let pages = health::serve(listener, readiness.clone(), None, stop.child_token());
     tasks.spawn("the health pages", async move { Ok(pages.await?) });
     let supervisor = Supervisor::of(|name| env.get(OsStr::new(name))?.to_str());
     let telling = supervisor.run(readiness.clone(), stop.clone());

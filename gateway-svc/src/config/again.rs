@@ -1,7 +1,7 @@
 //! What of the configuration may change while the gateway runs: everything that is not named here.
 //!
-//! Pure. Where it listens, where its store and NATS are and who it is in Discord count until the next
-//! start: connections and locks were made with them.
+//! Pure. Where it listens and to whom, where its store and NATS are and who it is in Discord count until the
+//! next start: connections and locks were made with them.
 
 use platform::reload::{Refused, without_restart};
 
@@ -20,6 +20,7 @@ impl Config {
             nats,
             database_url,
             http_listen,
+            tokens,
             routes: _,
             posting: _,
             catch_up: _,
@@ -32,6 +33,7 @@ impl Config {
         let new = &self;
         let own = [
             ("http_listen", *http_listen != new.http_listen),
+            ("api.tokens", *tokens != new.tokens),
             ("telemetry", *telemetry != new.telemetry),
             ("database_url", !database_url.is_same(&new.database_url)),
             ("discord.token_file", token.reveal() != new.discord.token.reveal()),

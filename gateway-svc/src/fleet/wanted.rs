@@ -10,6 +10,7 @@ use clap::Args;
 use platform::terminal::day_began;
 use schemas::ids::{ProjectName, RunId, ThreadId, UserId};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::State;
 
@@ -35,119 +36,151 @@ macro_rules! from_text {
 from_text!(Limit, Cursor, Since, StateIs, Person, By);
 
 /// Which runs.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunsWanted {
     /// Only of this project.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) project: Option<ProjectName>,
     /// Only of this thread.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) thread: Option<ThreadId>,
     /// Only those in this state, or `open` (without outcome), or `ended`.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) state: Option<StateIs>,
     /// Only of this person, by number or name.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) person: Option<Person>,
     /// Only those accepted since: 30m, 12h, 7d, a day (2026-11-23), or milliseconds since 1970.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) since: Option<Since>,
     /// How many, 1 to 500.
     #[arg(long, default_value_t)]
     #[serde(default)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500, example = 50)]
     pub(crate) limit: Limit,
     /// Where the page begins: `next` of the one before.
     #[arg(long, value_name = "CURSOR")]
+    #[param(value_type = Option<String>)]
     pub(crate) after: Option<Cursor>,
 }
 
 /// Which conversations.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ThreadsWanted {
     /// Only of this project.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) project: Option<ProjectName>,
     /// Only those in which something happened since.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) since: Option<Since>,
     /// How many, 1 to 500.
     #[arg(long, default_value_t)]
     #[serde(default)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500, example = 50)]
     pub(crate) limit: Limit,
     /// Where the page begins: `next` of the one before.
     #[arg(long, value_name = "CURSOR")]
+    #[param(value_type = Option<String>)]
     pub(crate) after: Option<Cursor>,
 }
 
 /// Which runners.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunnersWanted {
     /// Only those that serve this project.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) project: Option<ProjectName>,
     /// How many, 1 to 500.
     #[arg(long, default_value_t)]
     #[serde(default)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500, example = 50)]
     pub(crate) limit: Limit,
     /// Where the page begins: `next` of the one before.
     #[arg(long, value_name = "CURSOR")]
+    #[param(value_type = Option<String>)]
     pub(crate) after: Option<Cursor>,
 }
 
 /// Which decisions.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditWanted {
     /// Only in this project.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) project: Option<ProjectName>,
     /// Only in this thread.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) thread: Option<ThreadId>,
     /// Only about this run.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) run: Option<RunId>,
     /// Only of this person, by number or name; an operator's and a token's have names alone.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) person: Option<Person>,
     /// Only those since: 30m, 12h, 7d, a day (2026-11-23), or milliseconds since 1970.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) since: Option<Since>,
     /// How many, 1 to 500.
     #[arg(long, default_value_t)]
     #[serde(default)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500, example = 50)]
     pub(crate) limit: Limit,
     /// Where the page begins: `next` of the one before.
     #[arg(long, value_name = "CURSOR")]
+    #[param(value_type = Option<String>)]
     pub(crate) after: Option<Cursor>,
 }
 
 /// What of the usage.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UsageWanted {
     /// In which parts: project, person or day.
     #[arg(long, default_value_t)]
     #[serde(default)]
+    #[param(inline)]
     pub(crate) by: By,
     /// Only of this project.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) project: Option<ProjectName>,
     /// Only of this person, by number or name.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) person: Option<Person>,
     /// Only since: 30m, 12h, 7d, a day (2026-11-23), or milliseconds since 1970.
     #[arg(long)]
+    #[param(value_type = Option<String>)]
     pub(crate) since: Option<Since>,
     /// How many parts, 1 to 500.
     #[arg(long, default_value_t)]
     #[serde(default)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500, example = 50)]
     pub(crate) limit: Limit,
     /// Where the page begins: `next` of the one before.
     #[arg(long, value_name = "CURSOR")]
+    #[param(value_type = Option<String>)]
     pub(crate) after: Option<Cursor>,
 }
 
@@ -309,7 +342,7 @@ impl FromStr for Person {
 }
 
 /// What usage is split by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", rename_all = "snake_case")]
 pub(crate) enum By {
     /// Projects.

@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use async_nats::{ConnectOptions, ServerAddr};
@@ -15,13 +14,10 @@ use async_nats::{ConnectOptions, ServerAddr};
 use schemas::permissions;
 
 use super::refused::Shown;
-use crate::config::{Environment, Problems};
+use crate::config::{Environment, Problems, secret};
 
 /// Where NATS is when nobody says so.
 pub const NATS_URL: &str = "nats://127.0.0.1:4222";
-
-/// The bits of a file's mode that let others than its owner read, write or run it.
-const OTHERS: u32 = 0o077;
 
 /// The keys of a configuration file that are about NATS. (Each file names them itself: serde finds
 /// no unknown key in a table that is flattened.)
@@ -216,20 +212,10 @@ fn readable(file: &Path) -> Result<String, String> {
     fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
-/// A file that nobody but its owner can read.
-fn secret(file: &Path) -> Result<String, String> {
-    let text = readable(file)?;
-    let meta = fs::metadata(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let mode = meta.permissions().mode() & 0o777;
-    if mode & OTHERS != 0 {
-        let file = file.display();
-        return Err(format!("{file} can be read by others (mode {mode:o}): chmod 600 {file}"));
-    }
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn check(file: NatsFile, env: &[(&str, &str)]) -> Result<Settings, String> {

@@ -33,6 +33,27 @@ pub async fn post(address: SocketAddr, path: &str, body: &Value) -> Result<(u16,
     ask(address, &(head + &body)).await
 }
 
+/// One request with a token, if there is one, and a body of JSON, if it is not empty: the status and the
+/// body.
+///
+/// # Errors
+///
+/// When nobody answers, or not in HTTP.
+pub async fn request(
+    address: SocketAddr,
+    (method, path): (&str, &str),
+    token: Option<&str>,
+    body: &str,
+) -> Result<(u16, String)> {
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let content = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{token}{content}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    ask(address, &(head + body)).await
+}
+
 async fn ask(address: SocketAddr, request: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await.context("no connection")?;
     stream.write_all(request.as_bytes()).await.context("the connection broke")?;

@@ -257,6 +257,22 @@ impl World {
         http::get(address, path).await
     }
 
+    /// Asks the gateway's HTTP API: the status and the text of what it says.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers.
+    pub async fn api(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> Result<(u16, String)> {
+        let address = self.stack.lock().await.gateway_health();
+        http::request(address, (method, path), token, body).await
+    }
+
     /// Where NATS listens.
     pub async fn nats_address(&self) -> SocketAddr {
         self.stack.lock().await.nats_address()

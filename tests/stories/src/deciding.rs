@@ -39,7 +39,7 @@ pub(crate) async fn failed_and_mended(world: &World) -> Result<Question<'_>> {
 }
 
 /// A world whose project is no repository, and says so: nobody is told why.
-fn plain_builder() -> Builder {
+pub(crate) fn plain_builder() -> Builder {
     World::builder().content(Content::Plain).project_toml("worktree = false")
 }
 

@@ -4,6 +4,7 @@
 //! service, never sleeps, and leaves nothing behind: the harness looks after that.
 
 mod answers;
+mod api;
 mod asking;
 mod bad_input;
 mod broken;

@@ -58,7 +58,8 @@ async fn is_seen_at_work(world: &World, question: Question<'_>) -> Result<()> {
     terminal.press("C-c");
     let is_left = || {
         // tmux takes keys that come at once for a text that was pasted.
-        ["C-b", "d"].map(|key| terminal.press(key));
+        terminal.press("C-b");
+        terminal.press("d");
         terminal.screen().contains("detached")
     };
     world.until("the end of attach", is_left).await
