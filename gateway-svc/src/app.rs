@@ -12,6 +12,7 @@ use platform::clock::now_ms;
 use platform::config::ConfigError;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
+use platform::metrics::Metrics;
 use platform::nats;
 use platform::reload::{self, Current, Hangups};
 use platform::supervisor::Supervisor;
@@ -27,6 +28,7 @@ use crate::bus::Bus;
 use crate::config::{Config, Streams};
 use crate::feed::Folder;
 use crate::hearing::Hearing;
+use crate::numbers::{self, Counting, Numbers};
 use crate::poster::Poster;
 use crate::provision::{Wanted, provision};
 use crate::signals::Signals;
@@ -48,26 +50,30 @@ const EVENTS_MAX: usize = 1024;
 pub(crate) async fn serve(
     config: Config,
     load: impl Fn() -> Result<Config, ConfigError> + Clone + Send + 'static,
-    supervisor: Supervisor,
+    (supervisor, metrics): (Supervisor, Metrics),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let hangups = Hangups::listen()?;
-    let http_listen = config.http_listen;
-    let api = Api::new(config.tokens.clone());
+    let (http_listen, tokens) = (config.http_listen, config.tokens.clone());
     let (changing, config) = reload::starting_with(config);
     let readiness = Readiness::new(&["store", "nats", "discord", EXAMINED]);
     let listener = TcpListener::bind(http_listen)
         .await
         .with_context(|| format!("cannot listen on {http_listen}"))?;
     tracing::info!(address = %listener.local_addr()?, "health pages");
+    metrics.readiness(&readiness);
     let mut tasks = Tasks::new();
+    let api = Api::new(tokens);
+    let more = Some(api.clone().router());
     let pages =
-        health::serve(listener, readiness.clone(), Some(api.clone().router()), stop.child_token());
+        health::serve(listener, readiness.clone(), metrics.clone(), more, stop.child_token());
     tasks.spawn("the health pages", async move { Ok(pages.await?) });
     tasks.spawn("supervision", ended(supervisor.run(readiness.clone(), stop.clone())));
 
     let started = tokio::select! {
-        started = start(config, &api, &readiness, &stop, &mut tasks) => started.map(Some),
+        started = start(config, &api, (&readiness, &metrics), &stop, &mut tasks) => {
+            started.map(Some)
+        }
         () = stop.cancelled() => Ok(None),
     };
     // The store is ours until the last task is gone.
@@ -100,7 +106,7 @@ pub(crate) async fn serve(
 async fn start(
     current: Current<Config>,
     api: &Api,
-    readiness: &Readiness,
+    (readiness, metrics): (&Readiness, &Metrics),
     stop: &CancellationToken,
     tasks: &mut Tasks<anyhow::Error>,
 ) -> anyhow::Result<Alone> {
@@ -115,7 +121,9 @@ async fn start(
     .map_err(anyhow::Error::from_boxed)?;
     same_bus(&store, &is, readiness).await?;
     readiness.ready("nats");
-    let (hands, ears) = discord::open(&config.discord)?;
+    metrics.nats(&link);
+    let numbers = Numbers::new(metrics);
+    let (hands, ears) = discord::open(&config.discord, &numbers)?;
     let signals = Signals::default();
     api.opened(store.clone(), signals.clone());
     let (say, hear) = mpsc::channel(EVENTS_MAX);
@@ -124,6 +132,7 @@ async fn start(
         bus: bus.clone(),
         signals: signals.clone(),
         config: current.clone(),
+        numbers: numbers.clone(),
     };
     let hearing = Hearing::new(
         current.clone(),
@@ -143,10 +152,8 @@ async fn start(
     let looking = keep_looking(readiness.clone(), stop.clone(), current.clone(), look);
     tasks.spawn("checks", ended(looking));
     tasks.spawn("hearing", ended(hearing.run(hear, stop.clone())));
-    tasks.spawn(
-        "feed",
-        ended(feed::run(bus.clone(), folder.clone(), readiness.clone(), stop.clone())),
-    );
+    let feeding = feed::run(bus.clone(), folder.clone(), readiness.clone(), stop.clone());
+    tasks.spawn("feed", ended(feeding));
     let publishing = publisher::run(
         current.clone(),
         folder.clone(),
@@ -162,12 +169,13 @@ async fn start(
         readiness.clone(),
         current.clone(),
         gateway.clone(),
+        numbers,
     );
     let posting = poster::run(poster, signals.clone(), stop.clone());
     tasks.spawn("poster", ended(posting));
     let (config, fresh) = (current, config.times.fresh);
     let status = Status { store, discord: hands, bus, signals, config, gateway, fresh };
-    beside(status, readiness, stop, tasks);
+    beside(status, (readiness, metrics), stop, tasks);
     let listening = ears.listen(say, stop.clone());
     tasks.spawn("Discord", async move { Ok(listening.await?) });
     Ok(alone)
@@ -176,11 +184,13 @@ async fn start(
 /// The loops beside the way of a message: its files, other gateways, runners, what is old, what is shown.
 fn beside(
     status: Status,
-    readiness: &Readiness,
+    (readiness, metrics): (&Readiness, &Metrics),
     stop: &CancellationToken,
     tasks: &mut Tasks<anyhow::Error>,
 ) {
     let Status { store, discord, bus, signals, config, gateway, .. } = &status;
+    let counting = Counting::new(metrics, store.clone(), config.clone());
+    tasks.spawn("numbers", ended(numbers::run(counting, stop.clone())));
     let peers = peers::run(store.clone(), gateway.clone(), signals.clone(), stop.clone());
     tasks.spawn("peers", ended(peers));
     let bringer = Bringer {

@@ -26,6 +26,7 @@ use tokio::sync::OnceCell;
 
 use crate::config;
 use crate::intake::Heard;
+use crate::numbers::Numbers;
 use crate::outbox::{Button, Mark, Menu};
 
 pub(crate) use clicks::Pressed;
@@ -193,12 +194,12 @@ pub(crate) struct Discord {
     me: Arc<OnceCell<discord::UserId>>,
 }
 
-/// Makes both.
+/// Makes both. `numbers` counts what Discord's limits cost.
 ///
 /// # Errors
 ///
 /// [`DiscordError::Client`].
-pub(crate) fn open(config: &config::Discord) -> Result<(Discord, Connection)> {
+pub(crate) fn open(config: &config::Discord, numbers: &Numbers) -> Result<(Discord, Connection)> {
     let made = |timeout| client(config.connect_to, config.ca_pem.as_deref(), timeout);
     let (client, slow) = (made(REQUEST_TIMEOUT)?, made(UPLOAD_TIMEOUT)?);
     let token = config.token.reveal().to_owned();
@@ -206,7 +207,7 @@ pub(crate) fn open(config: &config::Discord) -> Result<(Discord, Connection)> {
     let listened = |client| {
         let mut http = http(&token, client);
         if let Some(limiter) = &mut http.ratelimiter {
-            limits.listen_to(limiter);
+            limits.listen_to(limiter, numbers);
         }
         Arc::new(http)
     };

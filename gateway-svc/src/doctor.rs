@@ -10,6 +10,7 @@ use platform::nats::{self, Link};
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::discord::{self, Discord};
+use crate::numbers::Numbers;
 use crate::presence::outdated;
 use crate::routes::Routes;
 use crate::store::{Store, Troubled};
@@ -19,7 +20,7 @@ const SHOWN_MAX: i64 = 10;
 
 /// Looks at everything, with connections of its own.
 pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
-    let mut findings = match discord::open(&config.discord) {
+    let mut findings = match discord::open(&config.discord, &Numbers::default()) {
         Ok((discord, _)) => talk(&discord, &config.routes).await,
         Err(error) => vec![Finding::new("Discord", Err(chain(error)))],
     };

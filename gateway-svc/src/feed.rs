@@ -22,6 +22,7 @@ use tracing::Instrument;
 use crate::bus::{Bus, BusError, Delivery, Fed};
 use crate::config::Config;
 use crate::crash;
+use crate::numbers::Numbers;
 use crate::render;
 use crate::signals::Signals;
 use crate::store::{Folded, Store, StoreError};
@@ -57,6 +58,8 @@ pub(crate) struct Folder {
     pub(crate) signals: Signals,
     /// How answers are told.
     pub(crate) config: Current<Config>,
+    /// What is counted.
+    pub(crate) numbers: Numbers,
 }
 
 impl Folder {
@@ -70,7 +73,7 @@ impl Folder {
         key: &RunKey,
         record: &Record,
         now_ms: i64,
-    ) -> Result<(), FoldError> {
+    ) -> Result<Folded, FoldError> {
         let began_ms = now_ms;
         let answer = self.answer(key, record).await?;
         let answers = self.config.now().answers;
@@ -106,7 +109,8 @@ impl Folder {
             };
             notice.chain(narrowed).chain(remarks).chain(more).collect()
         };
-        match self.store.fold(key, record, rows, now_ms).await? {
+        let folded = self.store.fold(key, record, rows, now_ms).await?;
+        match folded {
             Folded::Moved => {
                 if record.notice.is_some() {
                     crash::point("feed.noticed");
@@ -117,11 +121,16 @@ impl Folder {
                 traced::folded(key, record, began_ms);
                 tracing::info!(run = %key.run, phase = ?record.fact().phase, "a run moved on");
                 self.signals.stored();
+                if let Some(outcome) = record.outcome()
+                    && let Ok(Some(took)) = self.store.took(&key.run).await
+                {
+                    self.numbers.ended(&key.project, outcome, took);
+                }
             }
             Folded::Stale => tracing::debug!(run = %key.run, "a record that changes nothing"),
             Folded::Unknown => tracing::warn!(run = %key.run, "a record of a run we do not know"),
         }
-        Ok(())
+        Ok(folded)
     }
 
     /// Where the trace of an outcome is shown, if it is kept.
@@ -291,8 +300,10 @@ async fn take(folder: &Folder, delivery: &Delivery) {
     let ids = record.trace.as_deref().and_then(Ids::parse);
     crash::point("feed.got");
     let folding = async {
-        match folder.fold(&key, &record, now_ms()).await {
-            Ok(()) => {
+        let done_to = folder.fold(&key, &record, now_ms()).await;
+        folder.numbers.record(done_to.as_ref().ok().copied());
+        match done_to {
+            Ok(_) => {
                 if record.outcome().is_some() {
                     crash::point("feed.folded");
                 }

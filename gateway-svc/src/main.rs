@@ -27,6 +27,7 @@ mod limits;
 mod missed;
 mod names;
 mod nonce;
+mod numbers;
 mod operator;
 mod orders;
 mod outbox;
@@ -57,6 +58,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use platform::config::{ConfigError, Environment, environment};
+use platform::metrics::{Identity, Metrics};
 use platform::supervisor::Supervisor;
 use platform::{EXIT_CONFIG, shutdown, telemetry};
 use schemas::ids::{ProjectName, RunId, RunnerId, ThreadId};
@@ -65,6 +67,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Books;
 use crate::fleet::{AuditWanted, RunnersWanted, RunsWanted, UsageWanted};
 use crate::shell::Asked;
+
+/// What it is called by those who watch it.
+const SERVICE: &str = "gateway-svc";
 
 /// Drive Claude Code from Discord: the gateway.
 #[derive(Debug, Parser)]
@@ -184,12 +189,16 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
     match cli.command {
         Command::Serve => {
             let config = config::Config::load(cli.config.clone(), &env)?;
-            let _telemetry = start_telemetry(&config.telemetry)?;
+            let instance = instance();
+            let _telemetry = start_telemetry(&instance, &config.telemetry)?;
+            let identity = Identity { service: SERVICE, instance: &instance, runner: "" };
+            let metrics =
+                Metrics::start(identity, &config.telemetry).map_err(anyhow::Error::from)?;
             arm(&env)?;
             let supervisor = Supervisor::of(|name| env.get(name).map(String::as_str));
             let stop = CancellationToken::new();
             let load = move || config::Config::load(cli.config.clone(), &env);
-            let service = app::serve(config, load, supervisor, stop.clone());
+            let service = app::serve(config, load, (supervisor, metrics.clone()), stop.clone());
             Ok(shutdown::run(runtime()?, shutdown::run_until_signalled(stop, service))?)
         }
         Command::Doctor => {
@@ -199,7 +208,7 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
         }
         Command::AcceptBus => {
             let config = config::Config::load(cli.config, &env)?;
-            let _telemetry = start_telemetry(&config.telemetry)?;
+            let _telemetry = start_telemetry(&instance(), &config.telemetry)?;
             runtime()?.block_on(app::accept_bus(&config))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -224,7 +233,7 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
         }
         Command::Provision(wanted) => {
             let streams = config::Streams::load(cli.config, &env)?;
-            let _telemetry = start_telemetry(&telemetry::Settings::default())?;
+            let _telemetry = start_telemetry(&instance(), &telemetry::Settings::default())?;
             runtime()?.block_on(app::make_streams(&streams, &wanted))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -240,10 +249,16 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
     }
 }
 
-/// Starts telemetry. Gateways have no names: each life of one has an id of its own.
-fn start_telemetry(settings: &telemetry::Settings) -> anyhow::Result<telemetry::Telemetry> {
-    let instance = uuid::Uuid::now_v7().to_string();
-    Ok(telemetry::start("gateway-svc", instance, settings)?)
+/// What tells this gateway from others. They have no names: each life of one has an id of its own.
+fn instance() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+fn start_telemetry(
+    instance: &str,
+    settings: &telemetry::Settings,
+) -> anyhow::Result<telemetry::Telemetry> {
+    Ok(telemetry::start(SERVICE, instance, settings)?)
 }
 
 /// Carries out a command that needs the store alone, and returns what is to be said.

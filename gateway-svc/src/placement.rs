@@ -58,7 +58,7 @@ impl Sight {
     }
 
     /// Whether a run of the project can be put there now.
-    fn is_free_for(&self, project: &ProjectName, terms: &Terms, now_ms: i64) -> bool {
+    pub(crate) fn is_free_for(&self, project: &ProjectName, terms: &Terms, now_ms: i64) -> bool {
         self.is_there(now_ms)
             && !self.presence.draining
             && misfit(project, terms, &self.presence).is_none()

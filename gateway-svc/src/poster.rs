@@ -23,12 +23,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::fate::{Fate, PAUSE, pause, plainer};
+use self::fate::{Fate, LIMITED, PAUSE, pause, plainer};
 use crate::bus::{Bus, BusError};
 use crate::config::{Config, Posting};
 use crate::crash;
 use crate::discord::{Discord, DiscordError, Post};
 use crate::nonce::nonce;
+use crate::numbers::Numbers;
 use crate::outbox::{Action, Row};
 use crate::render::with_line;
 use crate::signals::Signals;
@@ -57,6 +58,7 @@ pub(crate) struct Poster {
     locked: Locked,
     /// The gateway, as the others know it: a part of the name of each lease.
     gateway: String,
+    numbers: Numbers,
 }
 
 impl Poster {
@@ -67,9 +69,10 @@ impl Poster {
         readiness: Readiness,
         config: Current<Config>,
         gateway: String,
+        numbers: Numbers,
     ) -> Self {
-        let times = config.now().posting;
-        Self { store, discord, bus, readiness, config, times, locked: Locked::default(), gateway }
+        let (times, locked) = (config.now().posting, Locked::default());
+        Self { store, discord, bus, readiness, config, times, locked, gateway, numbers }
     }
 
     /// The whole time of one row.
@@ -173,11 +176,11 @@ async fn thread(poster: Poster, lease: Lease, stop: CancellationToken) -> Result
         crash::point("post.noted");
         let channel = due.row.action.channel();
         if let Some(wait) = held_back_alone(discord, &due.row.action) {
-            put_aside(store, &due, wait).await?;
+            put_aside(&poster, &due, wait).await?;
             continue;
         }
         if let Some(wait) = discord.held_back(channel).filter(|wait| poster.row_max() <= *wait) {
-            wait_for_limit(store, &due, wait).await?;
+            wait_for_limit(&poster, &due, wait).await?;
             continue;
         }
         let began_ms = now_ms();
@@ -206,13 +209,13 @@ async fn thread(poster: Poster, lease: Lease, stop: CancellationToken) -> Result
             Err(_) => None,
         };
         if let Some(wait) = held_back_alone(discord, &due.row.action).filter(|_| done.is_none()) {
-            put_aside(store, &due, wait).await?;
+            put_aside(&poster, &due, wait).await?;
             continue;
         }
         traced::posted(store, &due.row, due.tries, began_ms, matches!(done, Some(Ok(_)))).await;
         match discord.held_back(channel) {
             // It was still waiting, as Discord had told it to.
-            Some(wait) if done.is_none() => wait_for_limit(store, &due, wait).await?,
+            Some(wait) if done.is_none() => wait_for_limit(&poster, &due, wait).await?,
             Some(_) | None => settle(&poster, &lease, &due, done).await?,
         }
     }
@@ -220,10 +223,11 @@ async fn thread(poster: Poster, lease: Lease, stop: CancellationToken) -> Result
 }
 
 /// Leaves a row for the time that Discord wants no request.
-async fn wait_for_limit(store: &Store, due: &Due, wait: Duration) -> Result<(), StoreError> {
+async fn wait_for_limit(poster: &Poster, due: &Due, wait: Duration) -> Result<(), StoreError> {
     let name = &due.row.name;
+    poster.numbers.posted(LIMITED);
     tracing::warn!(row = %name, wait_ms = wait.as_millis(), "Discord wants no request for so long");
-    store.try_again(name, now_ms() + millis(wait), "Discord wants fewer requests").await
+    poster.store.try_again(name, now_ms() + millis(wait), "Discord wants fewer requests").await
 }
 
 /// The most time that a row of this kind may hold up the thread's others.
@@ -255,9 +259,10 @@ fn renamed(action: &Action) -> Option<ChannelId> {
 }
 
 /// Leaves a row alone for that time: the thread's others go on.
-async fn put_aside(store: &Store, due: &Due, wait: Duration) -> Result<(), StoreError> {
+async fn put_aside(poster: &Poster, due: &Due, wait: Duration) -> Result<(), StoreError> {
     let name = &due.row.name;
-    store.put_aside(name, now_ms() + millis(wait), "Discord wants fewer requests").await?;
+    poster.numbers.posted(LIMITED);
+    poster.store.put_aside(name, now_ms() + millis(wait), "Discord wants fewer requests").await?;
     tracing::info!(row = %name, wait_ms = wait.as_millis(), "is put aside for so long");
     Ok(())
 }
@@ -382,7 +387,7 @@ async fn settle(
     due: &Due,
     done: Option<Result<Option<MessageId>, DiscordError>>,
 ) -> Result<(), StoreError> {
-    let Poster { store, readiness, times, locked, .. } = poster;
+    let Poster { store, readiness, times, locked, numbers, .. } = poster;
     let name = &due.row.name;
     let (why, code, fate) = match done {
         Some(Ok(message)) => {
@@ -391,11 +396,13 @@ async fn settle(
             crash::point("post.sent");
             store.sent(name, message, now_ms()).await?;
             crash::point("post.stored");
+            numbers.posted(Fate::Done.name());
             return Ok(());
         }
         Some(Err(error)) => (error.to_string(), error.code(), Fate::of(&error, &due.row.action)),
         None => ("it took too long".to_owned(), None, files::too_slow(due)),
     };
+    numbers.posted(fate.name());
     match fate {
         Fate::Locked => {
             tracing::error!(row = %name, why, "Discord does not let the bot in; is the token right?");
@@ -410,21 +417,10 @@ async fn settle(
             Ok(())
         }
         Fate::Threadless => {
-            let line = match &due.row.action {
-                Action::Thread { channel, message, .. } => {
-                    parked::threadless(*channel, *message, code.unwrap_or_default())
-                }
-                Action::React { .. }
-                | Action::Unreact { .. }
-                | Action::Post { .. }
-                | Action::Ask { .. }
-                | Action::Upload { .. }
-                | Action::Files { .. }
-                | Action::Status { .. }
-                | Action::Delete { .. }
-                | Action::Edit { .. }
-                | Action::Rename { .. } => return store.sent(name, None, now_ms()).await,
+            let Action::Thread { channel, message, .. } = &due.row.action else {
+                return store.sent(name, None, now_ms()).await;
             };
+            let line = parked::threadless(*channel, *message, code.unwrap_or_default());
             store.goes_on_in_channel(lease.thread, name, &why, &line, now_ms()).await?;
             tracing::warn!(row = %name, why, "no thread can be started; it goes on in its channel");
             Ok(())
@@ -471,7 +467,7 @@ async fn park(
         store.tell_channel(channel, &project, line, now_ms()).await?;
         crash::point("park.told");
     }
-    store.try_again(name, now_ms() + millis(times.parked_pause), why).await
+    store.park(name, now_ms() + millis(times.parked_pause), why).await
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -122,6 +122,11 @@ impl Routes {
             .flat_map(|project| project.channels.iter().map(move |channel| (*channel, project)))
     }
 
+    /// Every project.
+    pub(crate) fn projects(&self) -> &[Arc<Project>] {
+        &self.projects
+    }
+
     /// The project of that name, if it is mapped.
     pub(crate) fn project(&self, name: &ProjectName) -> Option<&Arc<Project>> {
         self.projects.iter().find(|project| project.name == *name)

@@ -8,6 +8,7 @@
 mod acts;
 mod alone;
 mod asks;
+mod census;
 mod commands;
 mod conversation;
 mod costs;
@@ -29,6 +30,7 @@ mod rights;
 mod runs;
 mod status;
 mod steers;
+pub(crate) mod tally;
 mod threads;
 mod traces;
 mod twin;
@@ -45,6 +47,7 @@ use thiserror::Error;
 
 pub(crate) use alone::Alone;
 pub(crate) use asks::Clicked;
+pub(crate) use census::{Counted, What};
 pub(crate) use commands::Spoken;
 pub(crate) use costs::Accepted;
 pub(crate) use files::Bringing;

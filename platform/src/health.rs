@@ -1,8 +1,9 @@
-//! `/healthz` and `/readyz`: whether the process lives, and whether it can do its work.
+//! `/healthz`, `/readyz` and `/metrics`: whether the process lives, whether it can do its work, and
+//! what it has done.
 //!
 //! `/healthz` answers as long as the process does. `/readyz` answers 200 when every part that was
 //! announced is ready and `doctor` would find nothing, else 503 with a line for each that is not.
-//! It listens on loopback unless told otherwise and never shows a secret.
+//! `/metrics` is for Prometheus. It listens on loopback unless told otherwise and never shows a secret.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,12 +13,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::doctor::Finding;
+use crate::metrics::{Metrics, TEXT};
 
 /// How long a loop may take for one round before it counts as standing still. A round that waits for all
 /// that it may wait for, each to its own end, takes a minute.
@@ -90,6 +94,13 @@ impl Readiness {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Each announced part and whether it is ready, and how much else was found wrong.
+    pub fn state(&self) -> (Vec<(&'static str, bool)>, usize) {
+        let parts = self.lock();
+        let own = parts.own.iter().map(|(part, why)| (*part, why.is_none()));
+        (own.collect(), parts.found.len())
+    }
+
     /// What is not ready, a line each; empty when all is.
     pub fn missing(&self) -> String {
         self.missing_at(Instant::now())
@@ -109,7 +120,7 @@ impl Readiness {
     }
 }
 
-/// Serves both pages, and `more`, until `stop`.
+/// Serves the pages, and `more`, until `stop`.
 ///
 /// # Errors
 ///
@@ -117,13 +128,14 @@ impl Readiness {
 pub async fn serve(
     listener: TcpListener,
     readiness: Readiness,
+    metrics: Metrics,
     more: Option<Router>,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let pages = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .with_state(readiness)
+        .route("/readyz", get(readyz).with_state(readiness))
+        .route("/metrics", get(numbers).with_state(metrics))
         .merge(more.unwrap_or_default());
     axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned()).await
 }
@@ -134,6 +146,16 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
         (StatusCode::OK, "ready\n".into())
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, missing)
+    }
+}
+
+async fn numbers(State(metrics): State<Metrics>) -> Response {
+    match metrics.page() {
+        Ok(page) => ([(CONTENT_TYPE, TEXT)], page).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the page of metrics cannot be made");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod config;
 pub mod crash;
 pub mod doctor;
 pub mod health;
+pub mod metrics;
 pub mod nats;
 pub mod reload;
 pub mod shutdown;

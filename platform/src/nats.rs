@@ -10,6 +10,8 @@ mod server;
 mod settings;
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -82,12 +84,39 @@ pub struct Link {
     pub connects: watch::Receiver<u64>,
     settings: Settings,
     refusals: watch::Receiver<Option<String>>,
+    troubles: Arc<Troubles>,
+}
+
+/// What went wrong with a connection so far.
+#[derive(Debug, Default)]
+struct Troubles {
+    lost: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Troubles {
+    fn count(&self, event: &Event) {
+        match event {
+            Event::Disconnected => self.lost.fetch_add(1, Ordering::Relaxed),
+            Event::ServerError(_) | Event::SlowConsumer(_) | Event::ClientError(_) => {
+                self.errors.fetch_add(1, Ordering::Relaxed)
+            }
+            Event::Connected | Event::LameDuckMode | Event::Draining | Event::Closed => 0,
+        };
+    }
 }
 
 impl Link {
     /// The client.
     pub fn client(&self) -> Client {
         self.context.client()
+    }
+
+    /// How often the connection was lost, and how often the server refused something or the client
+    /// could not do something.
+    pub fn troubles(&self) -> (u64, u64) {
+        let Troubles { lost, errors } = &*self.troubles;
+        (lost.load(Ordering::Relaxed), errors.load(Ordering::Relaxed))
     }
 
     /// What may be behind a request that failed: why no connection is made, or what the server
@@ -117,6 +146,8 @@ impl Link {
 pub async fn connect(settings: &Settings, name: &str) -> Result<Link, NatsError> {
     let (connected, connects) = watch::channel(0);
     let (refuse, refusals) = watch::channel(None);
+    let troubles = Arc::<Troubles>::default();
+    let counted = Arc::clone(&troubles);
     let client = settings
         .options()
         .map_err(NatsError::Credentials)?
@@ -124,6 +155,7 @@ pub async fn connect(settings: &Settings, name: &str) -> Result<Link, NatsError>
         .ping_interval(PING_EVERY)
         .request_timeout(Some(REQUEST_TIMEOUT))
         .event_callback(move |event| {
+            counted.count(&event);
             match &event {
                 Event::Connected => {
                     connected.send_modify(|count| *count += 1);
@@ -156,7 +188,7 @@ pub async fn connect(settings: &Settings, name: &str) -> Result<Link, NatsError>
         .timeout(REQUEST_TIMEOUT)
         .ack_timeout(REQUEST_TIMEOUT)
         .build(client);
-    Ok(Link { context, connects, settings: settings.clone(), refusals })
+    Ok(Link { context, connects, settings: settings.clone(), refusals, troubles })
 }
 
 /// Connects, however long the server is away, does not let us in or has no JetStream, saying in `/readyz`

@@ -27,7 +27,7 @@ pub use export::ExportError;
 pub use settings::{ENDPOINT, LogFormat, Settings, TelemetryFile};
 pub use spans::{Ids, Kind, Span, is_sent, within};
 
-use export::Collector;
+pub(crate) use export::{Collector, Heard};
 
 /// The header, and the key, of the trace context (W3C Trace Context, Level 1).
 pub const TRACEPARENT: &str = "traceparent";
@@ -38,7 +38,7 @@ const DEFAULT_FILTER: &str = "warn,gateway_svc=info,runner_svc=info,platform=inf
 const NOT_SENT: &str = ",hyper=off,hyper_util=off,reqwest=off,opentelemetry=off,\
                         opentelemetry_sdk=off,opentelemetry_otlp=off";
 /// How long the end of a process waits until what is queued is sent.
-const FLUSH_MAX: Duration = Duration::from_secs(3);
+pub(crate) const FLUSH_MAX: Duration = Duration::from_secs(3);
 
 /// Ends telemetry when dropped, with what is queued sent, as far as the collector takes it within
 /// three seconds for spans and three for lines; to be held by `main`.
@@ -101,7 +101,7 @@ fn filter(more: &str) -> EnvFilter {
 
 /// Who says it (OpenTelemetry's semantic conventions for services). `OTEL_RESOURCE_ATTRIBUTES` adds
 /// what the operator wants to know.
-fn resource(service: &'static str, instance: String) -> Resource {
+pub(crate) fn resource(service: &'static str, instance: String) -> Resource {
     Resource::builder()
         .with_service_name(service)
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use platform::config::ConfigError;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
+use platform::metrics::Metrics;
 use platform::nats::{self, Link};
 use platform::reload::{self, Changing, Current, Hangups, Refused};
 use platform::supervisor::Supervisor;
@@ -39,6 +40,7 @@ use crate::host::{Common, Host};
 use crate::identity::{self, Name, NotOurs};
 use crate::intent::Intents;
 use crate::live::Live;
+use crate::numbers::{self, Numbers};
 use crate::redact::Redactor;
 use crate::sessions::Sessions;
 use crate::spool::{self, Watcher};
@@ -70,6 +72,7 @@ pub(crate) async fn serve(
     config: Config,
     env: BTreeMap<OsString, OsString>,
     load: impl Load,
+    metrics: Metrics,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let hangups = Hangups::listen()?;
@@ -79,8 +82,10 @@ pub(crate) async fn serve(
         .await
         .with_context(|| format!("cannot listen on {}", config.http_listen))?;
     tracing::info!(address = %listener.local_addr()?, "health pages");
+    metrics.readiness(&readiness);
     let mut tasks = Tasks::new();
-    let pages = health::serve(listener, readiness.clone(), None, stop.child_token());
+    let pages =
+        health::serve(listener, readiness.clone(), metrics.clone(), None, stop.child_token());
     tasks.spawn("the health pages", async move { Ok(pages.await?) });
     let supervisor = Supervisor::of(|name| env.get(OsStr::new(name))?.to_str());
     let telling = supervisor.run(readiness.clone(), stop.clone());
@@ -90,7 +95,9 @@ pub(crate) async fn serve(
     });
 
     let begun = tokio::select! {
-        begun = begin(config, env, &state, &readiness, &stop, &mut tasks) => begun.map(Some),
+        begun = begin((config, env), &state, (&readiness, &metrics), &stop, &mut tasks) => {
+            begun.map(Some)
+        }
         () = stop.cancelled() => Ok(None),
     };
     let mut first = match begun {
@@ -141,10 +148,9 @@ struct Begun {
 
 /// Takes up what an earlier life left, and shows itself.
 async fn begin(
-    config: Config,
-    env: BTreeMap<OsString, OsString>,
+    (config, env): (Config, BTreeMap<OsString, OsString>),
     state: &StateDir,
-    readiness: &Readiness,
+    (readiness, metrics): (&Readiness, &Metrics),
     stop: &CancellationToken,
     tasks: &mut Tasks<anyhow::Error>,
 ) -> anyhow::Result<Begun> {
@@ -160,6 +166,8 @@ async fn begin(
             .map_err(anyhow::Error::from_boxed)?;
     let bus = bus.redacting(redactor);
     readiness.ready("nats");
+    metrics.nats(&link);
+    let numbers = Numbers::new(metrics);
     let slots = Arc::new(Semaphore::new(usize::from(config.slots)));
     let patience = Arc::new(Semaphore::new(usize::from(config.max_waiting_runs)));
     let common = Common {
@@ -177,6 +185,7 @@ async fn begin(
         slots: Arc::clone(&slots),
         patience,
         env,
+        numbers,
         readiness: readiness.clone(),
         stop: stop.clone(),
     };
@@ -206,6 +215,7 @@ async fn begin(
         Ok(())
     });
     tasks.spawn("presence", presence(current.clone(), name));
+    tasks.spawn("numbers", numbers::run(current.clone()));
     tasks.spawn("capacity", capacity::run(current.clone(), stop.clone()));
     tasks.spawn("sweep", sweep::run(current.clone()));
     tasks.spawn("candidates", candidates::run(current.clone()));

@@ -34,7 +34,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use platform::clock::now_ms;
 use platform::telemetry::{self, Ids};
-use schemas::ids::ThreadId;
 use schemas::names::link;
 use schemas::record::{Outcome, Record, State};
 use schemas::request::{Request, Task};
@@ -46,13 +45,14 @@ use uuid::Uuid;
 
 use crate::bus::Delivery;
 use crate::candidates::{self, Sight};
-use crate::claims::{self, Claim, Cut, Toll, decide};
+use crate::claims::{self, Claim, Cut, Toll};
 use crate::crash;
 use crate::directories::{Seat, Slot};
 use crate::held::{Begun, Ended, HELD, Held, Prompt, RESULT};
 use crate::host::Host;
 use crate::keeper;
 use crate::keeper::record::LEASE;
+use crate::live::line_of;
 use crate::spool::{Closing, KeeperState, Spool, SpoolError};
 use crate::verdict::{self, After, failed};
 use adopt::stay;
@@ -145,6 +145,7 @@ async fn claim(
 ) -> Result<()> {
     let (key, began_ms) = (key_of(&request), now_ms());
     let Some(delivery) = host.live.pass_on(&request.run, request.generation, delivery) else {
+        host.numbers.redelivered(&key.project);
         return Ok(());
     };
     let again = host.live.hold(&request.run, request.generation);
@@ -162,8 +163,8 @@ async fn claim(
             .resume(spool)
             .await;
     }
-    let silent = host.is_silent(sight, over);
-    let (toll, end) = match decide(&request, read.as_ref(), host.state_id, silent) {
+    let (claim, is_taken_over) = host.decide(&request, read.as_ref(), over, sight);
+    let (toll, end) = match claim {
         Claim::Take(toll) => (toll, None),
         Claim::GiveUp(toll) => (toll, Some(verdict::lost(toll.losses(), &host.config.name))),
         Claim::Carry => (Toll::FIRST, read.as_ref().map(|record| record.state.clone())),
@@ -202,6 +203,7 @@ async fn claim(
     work.revision = unbegun::write(host, &work.held, revision).await?;
     crash::point("claim.written");
     work.held.trace_claim();
+    host.numbers.claimed(&key.project, is_taken_over);
     work.start().await
 }
 
@@ -399,6 +401,7 @@ impl Work {
             After::Again => {
                 let why = verdict::describe(1, program, death.view());
                 tracing::warn!(run = %self.held.request.run, ?toll, why, "claude is started again");
+                self.host.numbers.restarted(&self.held.request.project);
                 Ok(match stopped_by(&self.host, &self.held).await? {
                     Some(by) => Next::Over(verdict::stopped(by)),
                     None => Next::Again { toll, echoed: death.echoed },
@@ -457,6 +460,7 @@ impl Work {
         let record = Record { state, asks: Vec::new(), ..self.held.record.clone() };
         self.write(&record).await?;
         crash::point("finish.written");
+        self.host.numbers.told(&self.held, &record, now_ms());
         self.held.trace_asks(self.held.record.asks.iter());
         self.held.record = record;
         self.host.intents.forget(&self.held.request.run);
@@ -493,14 +497,6 @@ fn trouble(error: impl Into<anyhow::Error>) -> Left {
 /// Writes to a spool, which waits for the disk: not at the cost of the other attempts.
 fn on_disk<T>(write: impl FnOnce() -> Result<T, SpoolError>) -> Result<T> {
     tokio::task::block_in_place(write).map_err(trouble)
-}
-
-/// Where a run lines up: in its thread, or, when it only looks, nowhere but by itself.
-fn line_of(request: &Request) -> ThreadId {
-    match (request.task, request.message) {
-        (Task::Diff, Some(message)) => message.into(),
-        (Task::Ask | Task::Diff, _) => request.thread,
-    }
 }
 
 fn key_of(request: &Request) -> RunKey {

@@ -93,6 +93,11 @@ impl<D> Candidates<D> {
         all.insert(place, Candidate { delivery, sight, is_ripe: false });
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Takes one that is to be looked at again.
     pub(crate) fn ripe(&self) -> Option<Ripe<D>> {
         let mut all = self.lock();

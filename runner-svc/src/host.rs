@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::Left;
 use crate::bus::Bus;
 use crate::candidates::{Candidates, Sight};
-use crate::claims::Toll;
+use crate::claims::{self, Claim, Toll};
 use crate::command::transcript;
 use crate::command::{Session, Settings, passed, spec};
 use crate::config::Config;
@@ -29,6 +29,7 @@ use crate::directories::Directories;
 use crate::files::{Files, Folder};
 use crate::intent::Intents;
 use crate::live::Live;
+use crate::numbers::{Numbers, delivered};
 use crate::policy::{self, Given};
 use crate::sessions::Sessions;
 use crate::spool::{Spec, Subscription, Watcher};
@@ -83,6 +84,8 @@ pub(crate) struct Common {
     pub(crate) candidates: Candidates,
     /// Where it is at work.
     pub(crate) directories: Directories,
+    /// What is counted.
+    pub(crate) numbers: Numbers,
     /// Where it is said what does not work.
     pub(crate) readiness: Readiness,
     /// The runner's slots.
@@ -165,8 +168,26 @@ impl Host {
         spec(&settings, session, &self.env)
     }
 
+    /// What is to be done about a delivery, by its run's record at this revision, and whether that takes
+    /// it from another. Work that was known already is counted.
+    pub(crate) fn decide(
+        &self,
+        request: &Request,
+        record: Option<&Record>,
+        revision: Option<u64>,
+        sight: Option<Sight>,
+    ) -> (Claim, bool) {
+        let silent = self.is_silent(sight, revision);
+        let claim = claims::decide(request, record, self.state_id, silent);
+        let it = delivered(request, record, claim, self.state_id, sight.is_some());
+        if it.again {
+            self.numbers.redelivered(&request.project);
+        }
+        (claim, it.taken_over)
+    }
+
     /// Whether a record that another holds, at this revision, was seen unchanged for long enough.
-    pub(crate) fn is_silent(&self, sight: Option<Sight>, revision: Option<u64>) -> bool {
+    fn is_silent(&self, sight: Option<Sight>, revision: Option<u64>) -> bool {
         let (takeover, now) = (self.config.times.takeover, Instant::now());
         let silent = |(sight, revision): (Sight, u64)| sight.is_silent(revision, now, takeover);
         sight.zip(revision).is_some_and(silent)

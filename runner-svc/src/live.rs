@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use schemas::ids::{Generation, RunId, ThreadId};
+use schemas::request::{Request, Task};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
@@ -93,6 +94,14 @@ impl Live {
     /// How many runs are at work.
     pub(crate) fn count(&self) -> usize {
         lock(&self.runs).values().filter(|attempt| !attempt.is_closed()).count()
+    }
+}
+
+/// Where a run lines up: in its thread, or, when it only looks, nowhere but by itself.
+pub(crate) fn line_of(request: &Request) -> ThreadId {
+    match (request.task, request.message) {
+        (Task::Diff, Some(message)) => message.into(),
+        (Task::Ask | Task::Diff, _) => request.thread,
     }
 }
 

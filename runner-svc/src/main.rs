@@ -27,6 +27,7 @@ mod identity;
 mod intent;
 mod keeper;
 mod live;
+mod numbers;
 mod policy;
 mod redact;
 mod sessions;
@@ -47,9 +48,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use platform::config::{ConfigError, environment};
+use platform::metrics::{Identity, Metrics};
 use platform::{EXIT_CONFIG, shutdown, telemetry};
 use schemas::ids::{RunId, ThreadId};
 use tokio_util::sync::CancellationToken;
+
+/// What it is called by those who watch it.
+const SERVICE: &str = "runner-svc";
 
 /// Drive Claude Code from Discord: the runner.
 #[derive(Debug, Parser)]
@@ -211,12 +216,15 @@ fn serve(config: config::Config, env: Env, load: impl app::Load) -> anyhow::Resu
     let crash_at = env.get(OsStr::new(platform::crash::VARIABLE)).and_then(|at| at.to_str());
     platform::crash::arm(crash_at, crash::POINTS)?;
     let stop = CancellationToken::new();
-    let service = app::serve(config, env, load, stop.clone());
+    let name = config.name.as_str();
+    let identity = Identity { service: SERVICE, instance: name, runner: name };
+    let metrics = Metrics::start(identity, &config.telemetry)?;
+    let service = app::serve(config, env, load, metrics.clone(), stop.clone());
     shutdown::run(runtime()?, shutdown::run_until_signalled(stop, service))
 }
 
 fn start_telemetry(config: &config::Config) -> anyhow::Result<telemetry::Telemetry> {
-    Ok(telemetry::start("runner-svc", config.name.as_str(), &config.telemetry)?)
+    Ok(telemetry::start(SERVICE, config.name.as_str(), &config.telemetry)?)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]

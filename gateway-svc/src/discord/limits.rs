@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use schemas::ids::ChannelId;
 use serenity::http::{RatelimitInfo, Ratelimiter};
 
+use crate::numbers::Numbers;
+
 /// The most channels that are remembered; beyond it those whose time is over are forgotten, and
 /// then all: Discord tells again.
 const CHANNELS_MAX: usize = 1000;
@@ -36,11 +38,12 @@ enum About {
 }
 
 impl Limits {
-    /// Hears from now on whatever this limiter is told.
-    pub(super) fn listen_to(&self, limiter: &mut Ratelimiter) {
-        let limits = self.clone();
+    /// Hears from now on whatever this limiter is told, and counts it.
+    pub(super) fn listen_to(&self, limiter: &mut Ratelimiter, numbers: &Numbers) {
+        let (limits, numbers) = (self.clone(), numbers.clone());
         let told = move |info: RatelimitInfo| {
             let about = if info.global { None } else { about(&info.path) };
+            numbers.limited(scope(info.global, about), info.timeout);
             limits.note(info.global, about, info.timeout, Instant::now());
         };
         limiter.set_ratelimit_callback(Box::new(told));
@@ -85,6 +88,16 @@ fn about(path: &str) -> Option<About> {
     let (channel, more) = rest.split_once('/').map_or((rest, None), |(id, more)| (id, Some(more)));
     let channel = channel.parse().ok()?;
     Some(more.map_or(About::Name(channel), |_| About::Channel(channel)))
+}
+
+/// What a wait is about, among what is counted.
+fn scope(all: bool, about: Option<About>) -> &'static str {
+    match about {
+        _ if all => "global",
+        Some(About::Channel(_)) => "channel",
+        Some(About::Name(_)) => "name",
+        None => "other",
+    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,21 @@ pub(super) mod code {
     pub(in crate::poster) const TOO_MANY_THREADS: i64 = 160_006;
 }
 
+/// What is counted of a row that waits because Discord wants fewer requests.
+pub(super) const LIMITED: &str = "limited";
+
 impl Fate {
+    /// Its name among what is counted.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Again => "again",
+            Self::Locked => "locked",
+            Self::Parked => "parked",
+            Self::Threadless | Self::Never | Self::Gone => "refused",
+        }
+    }
+
     /// What an error means for the row with this action.
     pub(super) fn of(error: &DiscordError, action: &Action) -> Self {
         match error {

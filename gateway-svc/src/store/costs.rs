@@ -127,15 +127,16 @@ pub(super) async fn spent(
     })
 }
 
-/// Notes what an outcome cost; `before` is what its session had cost. The caller holds the thread's lock.
+/// Notes what an outcome cost, and returns it; `before` is what its session had cost. The caller holds the
+/// thread's lock.
 pub(super) async fn note_cost(
     tx: &mut Tx,
     key: &RunKey,
     record: &Record,
     before: i64,
     now_ms: i64,
-) -> Result<()> {
-    let Some(usage) = record.usage() else { return Ok(()) };
+) -> Result<i64> {
+    let Some(usage) = record.usage() else { return Ok(0) };
     let total = render::spent(usage);
     // A host that did not know the session's cost counts from nothing.
     let micro = if total < before { total } else { total - before };
@@ -155,5 +156,5 @@ pub(super) async fn note_cost(
     .bind(whole(usage.duration_ms))
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(micro)
 }

@@ -14,6 +14,7 @@ use super::asks::close_all;
 use super::outbox::insert_rows;
 use super::runs::{judge, release};
 use super::steers;
+use super::tally;
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
 use crate::commands::{Done, Holder, Left, Order};
 use crate::outbox::{Mark, Row};
@@ -359,7 +360,7 @@ pub(super) async fn end_now(
     .bind(outcome)
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    tally::given(tx, run, outcome).await
 }
 
 /// Whether a person may still decide about an outcome.
@@ -470,7 +471,7 @@ pub(super) async fn end(tx: &mut Tx, run: &RunId, outcome: &str, now_ms: i64) ->
         .bind(now_ms)
         .execute(&mut **tx)
         .await?;
-    Ok(())
+    tally::given(tx, run, outcome).await
 }
 
 /// Puts a run back into its thread's queue, in a new generation of which nobody has spoken yet.

@@ -244,7 +244,21 @@ impl Store {
     /// It is to be tried again, not before `due_ms`.
     pub(crate) async fn try_again(&self, name: &str, due_ms: i64, error: &str) -> Result<()> {
         sqlx::query(
-            "UPDATE outbox SET due_ms = $2, tries = tries + 1, error = $3
+            "UPDATE outbox SET due_ms = $2, tries = tries + 1, error = $3, parked = 0
+              WHERE name = $1 AND state = 'due'",
+        )
+        .bind(name)
+        .bind(due_ms)
+        .bind(text(error))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// It waits for a right that somebody has to give, and is to be tried again, not before `due_ms`.
+    pub(crate) async fn park(&self, name: &str, due_ms: i64, error: &str) -> Result<()> {
+        sqlx::query(
+            "UPDATE outbox SET due_ms = $2, tries = tries + 1, error = $3, parked = 1
               WHERE name = $1 AND state = 'due'",
         )
         .bind(name)

@@ -13,12 +13,12 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _};
 
 use super::asks;
-use super::costs::note_cost;
 use super::instead;
 use super::outbox::insert_rows;
 use super::places::{read_place, runner};
 use super::rights;
 use super::steers;
+use super::tally;
 use super::threads::prefaced;
 use super::{Result, Store, StoreError, Tx, id, lock_thread, number, text};
 use super::{conversation, files};
@@ -244,9 +244,9 @@ impl Store {
             let mark = record.outcome().map_or(Mark::Stopped, Mark::of);
             let sent = steers::settle(&mut tx, &place, &record.steered, mark).await?;
             insert_rows(&mut tx, key.thread, &sent, now_ms).await?;
-            note_cost(&mut tx, key, record, place.spent, now_ms).await?;
             keep_carried(&mut tx, key, record).await?;
             release(&mut tx, key.thread, now_ms).await?;
+            tally::told(&mut tx, key, record, place.spent, now_ms).await?;
         }
         tx.commit().await?;
         // What was said before wakes nobody: whoever folds because it is woken would never sleep.
@@ -496,7 +496,7 @@ async fn store_fact(tx: &mut Tx, key: &RunKey, record: &Record, now_ms: i64) -> 
     Ok(())
 }
 
-fn outcome_name(outcome: &Outcome) -> &'static str {
+pub(crate) fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Answered { .. } => "answered",
         Outcome::Failed { .. } => "failed",

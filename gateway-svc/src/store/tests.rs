@@ -4,6 +4,7 @@
 //! and one test of all on PostgreSQL, which names those that are broken there.
 
 mod asks;
+mod census;
 mod control;
 mod ended;
 mod families;
@@ -31,6 +32,7 @@ use schemas::streams::RunKey;
 use tokio::task::JoinSet;
 
 use self::asks::*;
+use self::census::*;
 use self::control::*;
 use self::ended::*;
 use self::families::*;
@@ -175,6 +177,9 @@ promises![
     runs_are_listed_by_pages_and_by_what_is_asked_for,
     what_was_ordered_is_in_the_audit_once_with_who_ordered_it,
     what_was_taken_is_summed_by_project_person_and_day,
+    what_is_open_is_counted_by_where_it_stands,
+    an_outcome_is_counted_once_with_what_it_took,
+    what_waits_behind_a_parked_row_is_parked,
 ];
 
 /// How many promises are asked of the server at once: each has two gateways at most, of four

@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 
 use super::outbox::insert_rows;
 use super::runs::{asked, release};
-use super::{Result, Store, files, id, lock_for_many, number, steers, text};
+use super::{Result, Store, files, id, lock_for_many, number, steers, tally, text};
 use crate::attached::Files;
 use crate::render::Place;
 
@@ -148,6 +148,7 @@ impl Store {
         if done.rows_affected() == 0 {
             return Ok(false);
         }
+        tally::given(&mut tx, run, "dropped").await?;
         let thread = id(row.try_get("thread")?, ThreadId::new)?;
         let place = Place {
             run: run.clone(),

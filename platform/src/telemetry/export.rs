@@ -8,7 +8,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use opentelemetry_otlp::{ExporterBuildError, Protocol, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, MetricExporter, Protocol, WithExportConfig, WithHttpConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
@@ -43,14 +45,14 @@ pub enum ExportError {
 
 /// Where telemetry is sent.
 #[derive(Clone, Debug)]
-pub(super) struct Collector {
+pub(crate) struct Collector {
     client: Client,
     url: String,
 }
 
 impl Collector {
     /// The collector at this base URL. Connects to nobody yet.
-    pub(super) fn new(url: &str) -> Result<Self, ExportError> {
+    pub(crate) fn new(url: &str) -> Result<Self, ExportError> {
         let builder = Client::builder().timeout(SEND_MAX).redirect(Policy::none());
         // Without TLS nobody's certificates are looked for, which a small container has none of.
         let builder = if url.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
@@ -75,6 +77,18 @@ impl Collector {
             .build();
         let spans = Spans { exporter, heard: Heard::new("spans") };
         Ok(BatchSpanProcessor::builder(spans).with_batch_config(config).build())
+    }
+
+    /// What sends metrics.
+    pub(crate) fn metrics(&self) -> Result<MetricExporter, ExportError> {
+        MetricExporter::builder()
+            .with_http()
+            .with_http_client(self.client.clone())
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(format!("{}/v1/metrics", self.url))
+            .with_timeout(SEND_MAX)
+            .build()
+            .map_err(ExportError::Exporter)
     }
 
     /// What sends lines of the log, in batches.
@@ -145,19 +159,19 @@ impl Export for Spans {
 
 /// Whether the collector took the last batch.
 #[derive(Debug)]
-pub(super) struct Heard {
+pub(crate) struct Heard {
     what: &'static str,
     away: AtomicBool,
 }
 
 impl Heard {
     /// Nothing was sent yet.
-    pub(super) fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         Self { what, away: AtomicBool::new(false) }
     }
 
     /// Says what came of a batch, if that is news.
-    pub(super) fn tell(&self, result: &OTelSdkResult, count: usize) {
+    pub(crate) fn tell(&self, result: &OTelSdkResult, count: usize) {
         let what = self.what;
         match result {
             Ok(()) => {

@@ -123,6 +123,7 @@ pub(super) async fn adopt_spool(
         }
     };
     tracing::info!(run = %key.run, "adopted");
+    host.numbers.adopted(&key.project);
     held.trace_adoption(began_ms, link::ADOPTION);
     let lease = Lease::found(host, &key.project, &spool);
     let host = Arc::clone(host);

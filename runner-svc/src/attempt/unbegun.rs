@@ -14,13 +14,13 @@ use tracing::Instrument as _;
 
 use super::ask::{cas, record};
 use super::lease::Lease;
-use super::{Left, Result, Work, again, claim, last, line_of};
+use super::{Left, Result, Work, again, claim, last};
 use crate::bus::Delivery;
 use crate::crash;
 use crate::directories::Seat;
 use crate::held::Held;
 use crate::host::Host;
-use crate::live::Turn;
+use crate::live::{Turn, line_of};
 use crate::spool::Spool;
 
 /// A claim of an earlier life of this runner that has no spool.

@@ -26,6 +26,13 @@ pub struct SecondGateway {
     health: SocketAddr,
 }
 
+impl SecondGateway {
+    /// Where its pages are.
+    pub(crate) fn health(&self) -> SocketAddr {
+        self.health
+    }
+}
+
 impl World {
     /// The gateway keeps its store on this server, from its next start on.
     pub async fn store_on(&self, server: &Postgres) {
