@@ -138,7 +138,16 @@ pub fn xdg(env: &Environment, variable: &str, below_home: &str) -> Option<PathBu
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     let text = fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|source| ConfigError::Malformed {
+    parse(&text, path)
+}
+
+/// Takes the text of a file, which is or will be at `path`, into its written form.
+///
+/// # Errors
+///
+/// [`ConfigError::Malformed`].
+pub fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|source| ConfigError::Malformed {
         path: path.to_owned(),
         source: Box::new(source),
     })

@@ -174,9 +174,21 @@ impl Config {
         let mut file: File = config::read(&path)?;
         let mut problems = Problems::default();
         folder::add(&mut file.projects, env, &mut problems);
-        let config = file.check(&path, env, host, &mut problems);
-        problems.none(&path)?;
-        Ok(config.expect("a configuration without problems is whole"))
+        file.checked(&path, env, host, problems)
+    }
+
+    /// Checks the text of a configuration that is to be at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub(crate) fn parse(
+        text: &str,
+        path: &Path,
+        env: &Environment,
+        host: &str,
+    ) -> Result<Self, ConfigError> {
+        config::parse::<File>(text, path)?.checked(path, env, host, Problems::default())
     }
 
     /// The projects that it shares with other runners.
@@ -199,6 +211,18 @@ impl Config {
 }
 
 impl File {
+    fn checked(
+        self,
+        path: &Path,
+        env: &Environment,
+        host: &str,
+        mut problems: Problems,
+    ) -> Result<Config, ConfigError> {
+        let config = self.check(path, env, host, &mut problems);
+        problems.none(path)?;
+        Ok(config.expect("a configuration without problems is whole"))
+    }
+
     fn check(
         self,
         path: &Path,
@@ -340,7 +364,7 @@ fn check_rules(rules: &[String], key: &str, problems: &mut Problems) {
 }
 
 /// A host's name as a runner's: what does not fit becomes a hyphen.
-fn name_of(host: &str) -> String {
+pub(crate) fn name_of(host: &str) -> String {
     let short = host.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let fits = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
     let name: String = short.chars().map(fits).take(48).collect();

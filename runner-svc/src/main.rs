@@ -1,7 +1,8 @@
 //! `runner-svc`: the host side of Holdfast.
 //!
 //! `serve` claims runs and reports their outcomes; `keep` and `watch` are what it starts inside
-//! tmux, one each for a claude; `doctor` looks at what the host needs. `keep` and `watch` are told
+//! tmux, one each for a claude; `doctor` looks at what the host needs, and `install` writes what
+//! systemd needs. `keep` and `watch` are told
 //! apart before anything else: they load no configuration and start no runtime.
 
 mod app;
@@ -24,6 +25,7 @@ mod given;
 mod held;
 mod host;
 mod identity;
+mod install;
 mod intent;
 mod keeper;
 mod live;
@@ -102,6 +104,10 @@ enum Command {
         #[arg(long)]
         follow: bool,
     },
+    /// Write the configuration, and the unit of systemd that starts `serve`.
+    Install(install::Install),
+    /// Take away what `install` wrote, unless somebody has changed it.
+    Uninstall(install::Uninstall),
     /// Keep the claude of one spool (started by `serve`, inside tmux).
     #[command(hide = true)]
     Keep {
@@ -138,6 +144,12 @@ fn main() -> ExitCode {
         }
         Command::Logs { run, follow } => {
             with_config(cli.config, |config, env| logs(&config, &env, &run, follow))
+        }
+        Command::Install(told) => {
+            install::install(&told, cli.config, &environment(), &host_name()).map_err(Ended::Other)
+        }
+        Command::Uninstall(told) => {
+            install::uninstall(&told, cli.config, &environment()).map_err(Ended::Other)
         }
         Command::AcceptBus => with_config(cli.config, accept_bus),
         Command::AcceptName => with_config(cli.config, accept_name),
@@ -192,10 +204,14 @@ impl From<anyhow::Error> for Ended {
 /// Everything that a process is given from outside.
 type Env = BTreeMap<OsString, OsString>;
 
+/// What this machine is called.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The configuration, as the command line and the environment say.
 fn load(named: Option<PathBuf>) -> Result<config::Config, ConfigError> {
-    let host = rustix::system::uname();
-    config::Config::load(named, &environment(), &host.nodename().to_string_lossy())
+    config::Config::load(named, &environment(), &host_name())
 }
 
 fn with_config(

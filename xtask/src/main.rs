@@ -12,6 +12,7 @@ mod bench;
 mod cargo_tool;
 mod ci;
 mod compose_test;
+mod dist;
 mod faults;
 mod fetch;
 mod mutants;
@@ -88,6 +89,12 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Builds both programs and packs them with what belongs to them, in target/dist.
+    Dist {
+        /// How they are built: `dev` is for a quick try.
+        #[arg(long, default_value = "release")]
+        profile: String,
+    },
     /// Breaks each rule of the protocol in a copy, and shows that a test tells of it.
     Mutants {
         /// Those of these names; otherwise all of xtask/mutants.toml.
@@ -123,6 +130,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Schemas { check: false } => schema_files::write(&workspace),
         Task::Bench { quick: false } => bench::bench(&workspace, bench::Extent::Full),
         Task::Bench { quick: true } => bench::bench(&workspace, bench::Extent::Quick),
+        Task::Dist { profile } => dist::dist(&workspace, &profile),
         Task::Mutants { names } => mutants::mutants(&workspace, &names),
         Task::ComposeTest => compose_test::compose_test(&workspace),
         Task::Ci => ci::ci(&workspace),

@@ -56,7 +56,7 @@ impl Systemd {
         ensure!(rustix::process::geteuid().is_root(), "only root may make a mount namespace");
         let runtime = folder.root().join("run");
         fs::create_dir_all(&runtime).context("cannot make its runtime directory")?;
-        let cgroups = make_cgroups()?;
+        let cgroups = make_cgroups(folder)?;
         let log = File::create(folder.logs().join("systemd.log")).context("no log")?;
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", BEGIN, "sh"]);
@@ -121,8 +121,8 @@ impl Systemd {
 }
 
 /// Makes a cgroup in each hierarchy that there is.
-fn make_cgroups() -> Result<Vec<PathBuf>> {
-    let name = format!("holdfast-systemd-{}", std::process::id());
+fn make_cgroups(folder: &Folder) -> Result<Vec<PathBuf>> {
+    let name = folder.root().file_name().context("the folder has no name")?.to_owned();
     let is_there = |root: &&&str| Path::new(root).join("cgroup.procs").is_file();
     let mut made = Vec::new();
     for root in HIERARCHIES.iter().filter(is_there) {

@@ -3,6 +3,7 @@
 //! Where the real systemd can be started it is (`supervised/real.rs`); elsewhere the story is told by
 //! what its units say and what it does then.
 
+mod install;
 mod real;
 mod units;
 

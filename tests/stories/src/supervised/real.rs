@@ -11,6 +11,7 @@ use super::{say_without, units};
 use crate::scene::in_the_middle;
 
 const RUNNER: &str = "holdfast-runner.service";
+const GATEWAY: &str = "holdfast-gateway.service";
 
 /// A world whose runner is started by systemd, and that systemd; `None` where there is none.
 async fn world(builder: Builder) -> Result<Option<(World, Systemd)>> {
@@ -111,5 +112,33 @@ async fn systemd_starts_a_runner_anew_that_stands_still() -> Result<()> {
     assert_eq!(question.said_in_thread()?, ["the answer"]);
     assert_eq!(world.ledger().count("begin"), 1, "claude was started again");
     systemd.does(&["stop", RUNNER])?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_lives_with_all_that_its_unit_takes_from_it() -> Result<()> {
+    let Some((world, systemd)) = world(World::builder().without_gateway()).await? else {
+        return Ok(());
+    };
+    let plan = world.plan(Part::Gateway).await;
+    let env = world.folder().root().join("gateway.env");
+    write_env(&env, &plan.env)?;
+    // Its user is not on this machine, and what it uses lies elsewhere than on a host.
+    // A person's systemd has no inaccessible folder to put over homes; an empty one hides them as well.
+    let (root, program) = (world.folder().root().display(), plan.program.display());
+    let config = world.folder().gateway_toml();
+    let more = format!(
+        "User=\nGroup=\nProtectHome=tmpfs\nEnvironmentFile={}\nBindPaths={root}\nBindReadOnlyPaths={program}\n\
+         ExecStart=\nExecStart={program} serve --config {}\n",
+        env.display(),
+        config.display()
+    );
+    install(&systemd, GATEWAY, "gateway-svc", &more)?;
+    systemd.does(&["start", GATEWAY])?;
+    assert_eq!(systemd.property(GATEWAY, "StatusText")?, "ready");
+    let question = world.say("[[say the answer]]")?;
+    assert_eq!(question.answer().await?, "the answer");
+    systemd.does(&["stop", GATEWAY])?;
+    assert_eq!(systemd.property(GATEWAY, "Result")?, "success");
     Ok(())
 }
