@@ -111,8 +111,8 @@ fn up(engine: &Engine, tell: &impl Fn(&str)) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the trace of a run in Jaeger; where a stand-in of Jaeger has no pages, in the log of the collector
-/// that stands in beside it.
+/// Waits for the trace of a run in Jaeger; where a stand-in of Jaeger has no pages, in the log of the
+/// collector that stands in beside it.
 fn traced(engine: &Engine, run: &str) -> Result<String> {
     let port = engine.port("jaeger", JAEGER)?;
     let path = "/api/traces?service=gateway-svc&limit=500&lookback=1h";
