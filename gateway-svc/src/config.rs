@@ -10,10 +10,10 @@ mod books;
 mod channels;
 mod files;
 mod limits;
+mod secret;
 mod trace_url;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ use crate::routes::{Allow, Asking, Project, Routes};
 use crate::store::StoreUrl;
 
 pub(crate) use self::books::Books;
-
+pub(crate) use self::secret::Secret;
 pub(crate) use self::trace_url::TraceUrl;
 
 /// The name of the file in Holdfast's configuration directory.
@@ -118,22 +118,6 @@ pub(crate) struct Discord {
     pub(crate) connect_to: Option<SocketAddr>,
     /// Certificates (PEM) that are trusted beside the public ones.
     pub(crate) ca_pem: Option<Vec<u8>>,
-}
-
-/// A text that is never printed.
-pub(crate) struct Secret(String);
-
-impl Secret {
-    /// The text, for the one who needs it.
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 /// The file as it is written.
