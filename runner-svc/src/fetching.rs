@@ -287,7 +287,7 @@ mod tests {
         turns.back("a".into());
         turns.back("own".into());
         let all: Vec<_> = std::iter::from_fn(|| turns.next()).collect();
-        assert_eq!(all, ["c", "own"]);
+        assert_eq!(all, ["own", "c"], "the last one asked was none of its own");
         assert_eq!(turns.wait(), IN_TURN);
     }
 }

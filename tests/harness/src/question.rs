@@ -19,11 +19,16 @@ pub struct Question<'w> {
     world: &'w World,
     message: MessageId,
     channel: ChannelId,
+    is_in_thread: bool,
 }
 
 impl<'w> Question<'w> {
     pub(crate) fn new(world: &'w World, message: MessageId, channel: ChannelId) -> Self {
-        Self { world, message, channel }
+        let is_thread = |view: &View<'_>| {
+            view.guild.channel(channel).is_ok_and(|channel| channel.thread.is_some())
+        };
+        let is_in_thread = world.discord().view(is_thread);
+        Self { world, message, channel, is_in_thread }
     }
 
     /// The message.
@@ -33,11 +38,7 @@ impl<'w> Question<'w> {
 
     /// The thread that it begins, or was written in.
     pub fn thread(&self) -> ChannelId {
-        if self.channel == self.world.channel() {
-            return ChannelId::from(self.message);
-        }
-        // In another channel it begins one too.
-        self.world.discord().thread_of(self.message).unwrap_or(self.channel)
+        if self.is_in_thread { self.channel } else { ChannelId::from(self.message) }
     }
 
     /// The worktree that its thread has, if it has one.
