@@ -34,6 +34,7 @@ mod long;
 mod missed;
 mod moved;
 mod network;
+mod numbers;
 mod operator;
 mod order;
 mod page;
