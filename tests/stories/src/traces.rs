@@ -6,6 +6,7 @@ use harness::otlp::{Span, tree};
 use harness::{Builder, Otlp, World};
 use serde_json::{Value, json};
 
+use crate::asking::{asks, patient, touch};
 use crate::scene::is_answered_once;
 use crate::shared::held_by_the_second;
 
@@ -205,6 +206,29 @@ async fn work_that_comes_again_is_linked_to_its_publishing() -> Result<()> {
     let (run, published) = (one(&spans, "process WORK"), one(&spans, "publish WORK"));
     assert_eq!(run.parent, published.id);
     assert_eq!(run.links, [(published.id.clone(), "redelivery".to_owned())]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_for_a_person_is_a_span_over_every_restart() -> Result<()> {
+    let otlp = Otlp::start().await?;
+    let world = patient().otlp(&otlp).start().await?;
+    let question = world.say(&touch("made"))?;
+    let ask = asks(&world, question, "Allow once").await?;
+    came(&world, &otlp, &["process MESSAGE_CREATE", "publish WORK", "start claude"]).await?;
+    world.kill_runner().await?;
+    world.kill_gateway().await?;
+    world.start_gateway().await?;
+    world.start_runner().await?;
+    came(&world, &otlp, &["adopt"]).await?;
+    ask.press(&world, "alice")?;
+    assert_eq!(question.mark().await?, "✅");
+    came(&world, &otlp, &OVER).await?;
+    let spans = ours(&otlp);
+    let (claude, waited) = (one(&spans, "invoke_agent claude"), one(&spans, "wait for a person"));
+    assert_eq!((&waited.parent, waited.get("holdfast.ask")), (&claude.id, Some("leave")));
+    let adopted = one(&spans, "adopt");
+    assert!(waited.times.0 < adopted.times.0 && adopted.times.1 <= waited.times.1, "{waited:#?}");
     Ok(())
 }
 
