@@ -2,7 +2,8 @@
 //!
 //! Both services and the tests have them from here. They follow OpenTelemetry's semantic conventions
 //! (1.37: messaging, database, HTTP, generative AI); what those have no word for begins with
-//! `holdfast.`. A name that was published stays: people build views and alerts on it. Those of metrics have a table of their own.
+//! `holdfast.`. A name that was published stays: people build views and alerts on it. Those of
+//! metrics have a table of their own.
 
 pub mod metrics;
 
