@@ -169,7 +169,10 @@ async fn measure(size: Size, quick: bool) -> Result<Figures> {
         say(&format!("bench: {count} threads …"));
         threads.push(load::at_threads(&mut place, *count, size.runs).await?);
     }
+    place.end().await?;
     say(&format!("bench: {} claudes at once …", size.at_work));
+    // In a place of its own: git looks at all worktrees of a project before it adds one.
+    let mut place = Place::start(&Scene::one_runner()).await?;
     let busy = load::at_work(&mut place, size.at_work).await?;
     place.end().await?;
     let runners = fleet::measure(size.runners, size.fleet_runs).await?;
