@@ -41,6 +41,14 @@ impl Terminal {
         String::from_utf8_lossy(&screen).into_owned()
     }
 
+    /// The exit code of what ran in it; `None`: it runs.
+    pub fn ended(&self) -> Option<i32> {
+        let words = ["list-panes", "-F", "#{pane_dead} #{pane_dead_status}"];
+        let said = String::from_utf8(tmux(&self.socket, &words)?).ok()?;
+        let (is_dead, code) = said.trim().split_once(' ')?;
+        if is_dead == "1" { code.parse().ok() } else { None }
+    }
+
     /// Presses a key, as tmux calls it.
     pub fn press(&self, key: &str) {
         // A terminal that is gone takes no keys.

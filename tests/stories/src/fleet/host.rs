@@ -54,9 +54,11 @@ async fn is_seen_at_work(world: &World, question: Question<'_>) -> Result<()> {
     assert!(log.contains("Bash until [ -e") && !log.contains('\u{1b}'), "{log}");
     let terminal = world.runner_terminal(&["attach", &thread]).await?;
     world.until("the tool on the screen", || terminal.screen().contains("Bash until [ -e")).await?;
-    // It looks on and does not take part: keys reach nobody, and its end ends nothing else.
+    // It looks on and does not take part: keys reach nobody, but for those that leave.
     terminal.press("C-c");
-    Ok(())
+    terminal.press("C-b");
+    terminal.press("d");
+    world.until("the end of looking on", || terminal.ended() == Some(0)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,6 +82,8 @@ async fn a_run_at_work_is_listed_shown_and_followed_with_and_without_the_service
     let output = world.within("the end of logs", followed).await???;
     let log = String::from_utf8(output.stdout)?;
     assert!(output.status.success() && log.contains("the answer"), "{log}");
+    // The killed runner had the work's delivery; the next one is acknowledged at once.
+    world.deliver_again().await?;
     world.nothing_is_left().await?;
     assert_eq!(listed(&world).await?["runs"], json!([]));
     Ok(())
