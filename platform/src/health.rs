@@ -6,6 +6,7 @@
 //! `/metrics` is for Prometheus. It listens on loopback unless told otherwise and never shows a secret.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,9 +40,31 @@ struct Parts {
     found: Vec<String>,
     /// When each loop went round last.
     rounds: BTreeMap<&'static str, Instant>,
+    /// What a part stands on, besides what it says of itself.
+    grounds: BTreeMap<&'static str, Ground>,
+}
+
+/// What a part cannot work without, and what is said when it is not there.
+struct Ground {
+    is_there: Box<dyn Fn() -> bool + Send>,
+    else_says: &'static str,
+}
+
+impl fmt::Debug for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.else_says)
+    }
 }
 
 impl Parts {
+    /// Why each part is not ready: what it says of itself, or what it stands on; `None`: it is.
+    fn why(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+        self.own.iter().map(|(part, own)| {
+            let ground = self.grounds.get(part).filter(|ground| !(ground.is_there)());
+            (*part, own.as_deref().or_else(|| ground.map(|ground| ground.else_says)))
+        })
+    }
+
     /// The loops that go round no more, and for how long.
     fn still(&self, now: Instant) -> impl Iterator<Item = (&'static str, Duration)> {
         let since = move |(name, last): (&&'static str, &Instant)| (*name, now - *last);
@@ -64,6 +87,18 @@ impl Readiness {
     /// `part` cannot do its work, and why.
     pub fn not_ready(&self, part: &'static str, why: impl Into<String>) {
         self.set(part, Some(why.into()));
+    }
+
+    /// From now on `part` is ready only while `is_there` says so as well, which is asked at each look and
+    /// must not wait for anything. `else_says` is told where the part says nothing of its own.
+    pub fn stands_on(
+        &self,
+        part: &'static str,
+        else_says: &'static str,
+        is_there: impl Fn() -> bool + Send + 'static,
+    ) {
+        let ground = Ground { is_there: Box::new(is_there), else_says };
+        self.lock().grounds.insert(part, ground);
     }
 
     /// The loop of this name goes round. The first time announces it: from then on it must, each
@@ -97,8 +132,8 @@ impl Readiness {
     /// Each announced part and whether it is ready, and how much else was found wrong.
     pub fn state(&self) -> (Vec<(&'static str, bool)>, usize) {
         let parts = self.lock();
-        let own = parts.own.iter().map(|(part, why)| (*part, why.is_none()));
-        (own.collect(), parts.found.len())
+        let own = parts.why().map(|(part, why)| (part, why.is_none())).collect();
+        (own, parts.found.len())
     }
 
     /// What is not ready, a line each; empty when all is.
@@ -108,10 +143,9 @@ impl Readiness {
 
     fn missing_at(&self, now: Instant) -> String {
         let parts = self.lock();
-        let not_ready = |(part, why): (&&str, &Option<String>)| {
-            why.as_ref().map(|why| format!("{part}: {why}\n"))
-        };
-        let own = parts.own.iter().filter_map(not_ready);
+        let not_ready =
+            |(part, why): (&str, Option<&str>)| why.map(|why| format!("{part}: {why}\n"));
+        let own = parts.why().filter_map(not_ready);
         let found = parts.found.iter().map(|line| format!("{line}\n"));
         let still = parts.still(now);
         let still = still
@@ -161,6 +195,9 @@ async fn numbers(State(metrics): State<Metrics>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
 
     #[test]
@@ -170,6 +207,25 @@ mod tests {
         readiness.not_ready("nats", "no connection");
         assert_eq!(readiness.missing(), "nats: no connection\n");
         readiness.ready("nats");
+        assert_eq!(readiness.missing(), "");
+    }
+
+    #[test]
+    fn a_part_is_ready_while_what_it_stands_on_is_there() {
+        let readiness = Readiness::new(&["nats"]);
+        let there = Arc::new(AtomicBool::new(true));
+        let seen = Arc::clone(&there);
+        readiness.stands_on("nats", "the connection is lost", move || seen.load(Relaxed));
+        assert_eq!(readiness.missing(), "nats: starting\n");
+        readiness.ready("nats");
+        assert_eq!((readiness.missing().as_str(), readiness.state().0), ("", vec![("nats", true)]));
+        there.store(false, Relaxed);
+        assert_eq!(readiness.missing(), "nats: the connection is lost\n");
+        assert_eq!(readiness.state().0, [("nats", false)]);
+        readiness.not_ready("nats", "no answer");
+        assert_eq!(readiness.missing(), "nats: no answer\n", "what is known is said once");
+        readiness.ready("nats");
+        there.store(true, Relaxed);
         assert_eq!(readiness.missing(), "");
     }
 

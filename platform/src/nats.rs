@@ -193,7 +193,8 @@ pub async fn connect(settings: &Settings, name: &str) -> Result<Link, NatsError>
 
 /// Connects, however long the server is away, does not let us in or has no JetStream, saying in `/readyz`
 /// why it waits: a key can be added and a certificate renewed meanwhile. A server that is too old is no
-/// matter of waiting.
+/// matter of waiting. From then on `/readyz` says at once when the connection is lost, whoever asks for
+/// something through it or does not.
 ///
 /// # Errors
 ///
@@ -203,14 +204,18 @@ pub async fn connect_patiently(
     name: &str,
     readiness: &Readiness,
 ) -> Result<Link, NatsError> {
-    (|| connect(settings, name))
+    let link = (|| connect(settings, name))
         .retry(pauses())
         .when(|error| match error {
             NatsError::Unreachable { .. } | NatsError::NoJetStream { .. } => true,
             NatsError::Credentials(_) | NatsError::TooOld { .. } => false,
         })
         .notify(|error, pause| will_try_again(readiness, Chain(error).to_string(), pause))
-        .await
+        .await?;
+    let client = link.client();
+    let is_there = move || client.connection_state() == State::Connected;
+    readiness.stands_on("nats", "the connection is lost, and tried again", is_there);
+    Ok(link)
 }
 
 /// Asks the server for what a start needs, again and again where it went away meanwhile or gave no

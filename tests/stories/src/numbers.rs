@@ -134,6 +134,33 @@ async fn a_delivery_of_what_is_at_work_is_counted() -> Result<()> {
     is_answered_once(question).await
 }
 
+/// What a page says of its connection to NATS: whether it stands, and how often it was made and lost.
+fn connection(page: &Exposition) -> Option<[f64; 3]> {
+    let of = |name| page.value(name, &[]);
+    let there = page.value("holdfast_ready", &[("part", "nats")])?;
+    Some([there, of("holdfast_nats_connects_total")?, of("holdfast_nats_disconnects_total")?])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_that_is_away_is_told_by_both_services() -> Result<()> {
+    // A run holds the only slot, so the runner asks nobody for work meanwhile.
+    let world = World::builder().slots(1).start().await?;
+    let question = in_the_middle(&world).await?;
+    let first = |page: &Exposition| connection(page) == Some([1.0, 1.0, 0.0]);
+    world.gateway_counts("a connection at the gateway", first).await?;
+    world.runner_counts("a connection at the runner", first).await?;
+    world.kill_nats().await?;
+    let away = |page: &Exposition| connection(page) == Some([0.0, 1.0, 1.0]);
+    world.gateway_counts("that the gateway has none", away).await?;
+    world.runner_counts("that the runner has none", away).await?;
+    world.start_nats().await?;
+    let again = |page: &Exposition| connection(page) == Some([1.0, 2.0, 1.0]);
+    world.gateway_counts("a new one at the gateway", again).await?;
+    world.runner_counts("a new one at the runner", again).await?;
+    world.release("go")?;
+    is_answered_once(question).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_discord_holds_back_is_counted() -> Result<()> {
     let world = World::start().await?;
