@@ -68,7 +68,7 @@ pub(crate) async fn serve(
     let pages =
         health::serve(listener, readiness.clone(), metrics.clone(), more, stop.child_token());
     tasks.spawn("the health pages", async move { Ok(pages.await?) });
-    tasks.spawn("supervision", ended(supervisor.run(readiness.clone(), stop.clone())));
+    tasks.spawn("supervision", ended(supervisor.clone().run(readiness.clone(), stop.clone())));
 
     let started = tokio::select! {
         started = start(config, &api, (&readiness, &metrics), &stop, &mut tasks) => {
@@ -79,7 +79,8 @@ pub(crate) async fn serve(
     // The store is ours until the last task is gone.
     let (_alone, ended) = match started {
         Ok(alone) => {
-            let following = changing.follow(hangups, readiness.clone(), stop.clone(), move |now| {
+            let told = (readiness, supervisor);
+            let following = changing.follow(hangups, told, stop.clone(), move |now| {
                 let load = load.clone();
                 async move { reload::read(load).await?.after(&now) }
             });

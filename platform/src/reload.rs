@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::Chain;
 use crate::config::ConfigError;
 use crate::health::Readiness;
+use crate::supervisor::Supervisor;
 
 /// The part of `/readyz` that says why the newest file was refused.
 pub const CONFIGURATION: &str = "configuration";
@@ -114,20 +115,23 @@ impl Hangups {
 
 impl<T> Changing<T> {
     /// Asks for a new configuration at each signal, one at a time, until `stop`. `again` is given what
-    /// holds, and says what is to hold from then on, or why nothing changes.
+    /// holds, and says what is to hold from then on, or why nothing changes. The supervisor is told of
+    /// each beginning and end.
     pub async fn follow<F>(
         self,
         Hangups(mut hangups): Hangups,
-        readiness: Readiness,
+        (readiness, supervisor): (Readiness, Supervisor),
         stop: CancellationToken,
         again: impl Fn(Arc<T>) -> F,
     ) where
         F: Future<Output = Result<T, Refused>>,
     {
         while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
+            supervisor.reloading();
             let now = Arc::clone(&self.0.borrow());
             let Some(read) = stop.run_until_cancelled(again(now)).await else { return };
             self.settle(read, &readiness);
+            supervisor.reloaded(&readiness);
         }
     }
 

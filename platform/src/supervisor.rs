@@ -8,6 +8,8 @@
 //! * `READY=1` comes when nothing is missing for the first time, and after [`START_PATIENCE`] in any
 //!   case: a service that waits for its NATS is started, and killing it would not bring NATS back.
 //!   What is missing stands in `STATUS=`, which `systemctl status` shows.
+//! * `RELOADING=1` comes when the configuration is read again, and `READY=1` when that is over, well or
+//!   not: what was refused stands in `STATUS=`.
 //! * `WATCHDOG=1` comes only while this task gets its turn, so the runtime turns, and while every
 //!   loop that announced itself goes round ([`Readiness::turns`]).
 //!
@@ -64,9 +66,10 @@ impl Supervisor {
         self.tell_if_it_hears(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\n"));
     }
 
-    /// Says that the configuration was read again, or refused.
-    pub fn reloaded(&self) {
-        self.tell_if_it_hears("READY=1\n");
+    /// Says that the configuration was read again, or refused: what is missing says which.
+    pub fn reloaded(&self, readiness: &Readiness) {
+        let status = status(&readiness.missing());
+        self.tell_if_it_hears(&format!("READY=1\nSTATUS={status}\n"));
     }
 
     /// Tells what is to be told, until `stop`; then that the service ends.
@@ -252,8 +255,9 @@ mod tests {
         let path = folder.path().join("notify");
         let socket = tokio::net::UnixDatagram::bind(&path).unwrap();
         let supervisor = of(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+        let readiness = Readiness::new(&["configuration"]);
         supervisor.reloading();
-        supervisor.reloaded();
+        supervisor.reloaded(&readiness);
         let mut heard = Vec::new();
         for _ in 0..2 {
             let mut bytes = [0; 4096];
@@ -262,6 +266,6 @@ mod tests {
         }
         let micros = heard[0].strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         assert!(0 < micros.trim_end().parse::<u64>().unwrap());
-        assert_eq!(heard[1], "READY=1\n");
+        assert_eq!(heard[1], "READY=1\nSTATUS=not ready: configuration: starting\n");
     }
 }

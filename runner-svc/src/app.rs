@@ -88,7 +88,7 @@ pub(crate) async fn serve(
         health::serve(listener, readiness.clone(), metrics.clone(), None, stop.child_token());
     tasks.spawn("the health pages", async move { Ok(pages.await?) });
     let supervisor = Supervisor::of(|name| env.get(OsStr::new(name))?.to_str());
-    let telling = supervisor.run(readiness.clone(), stop.clone());
+    let telling = supervisor.clone().run(readiness.clone(), stop.clone());
     tasks.spawn("supervision", async move {
         telling.await;
         Ok(())
@@ -103,9 +103,9 @@ pub(crate) async fn serve(
     let mut first = match begun {
         Ok(None) => Ok(()),
         Ok(Some(Begun { changing, current, attempts })) => {
-            let follow = changing.follow(hangups, readiness.clone(), stop.clone(), move |now| {
-                again(now, load.clone())
-            });
+            let told = (readiness, supervisor);
+            let follow =
+                changing.follow(hangups, told, stop.clone(), move |now| again(now, load.clone()));
             tasks.spawn("configuration", async move {
                 follow.await;
                 Ok(())

@@ -79,6 +79,34 @@ async fn a_service_that_waits_for_nats_is_started_and_says_so() -> Result<()> {
     Ok(())
 }
 
+/// What is told of one reload: that it begins, and when; then that it is over, with this status.
+async fn reloads(service: &mut Notified, status: &[&str]) -> Result<()> {
+    let begins = service.hears("RELOADING=1").await?;
+    let begins = begins.last().cloned().unwrap_or_default();
+    let micros = begins.split_once("MONOTONIC_USEC=").and_then(|(_, it)| it.trim().parse().ok());
+    assert!(micros.is_some_and(|micros: u64| 0 < micros), "{begins}");
+    let over = service.hears("READY=1").await?.pop().unwrap_or_default();
+    assert!(status.iter().all(|words| over.contains(words)), "{over} has not all of {status:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_of_a_reload_and_of_what_was_refused() -> Result<()> {
+    let (mut gateway, mut runner) = (Notified::listen()?, Notified::listen()?);
+    let builder = gateway.of(World::builder(), Part::Gateway, WATCHDOG);
+    let world = runner.of(builder, Part::Runner, WATCHDOG).start().await?;
+    for (part, service) in [(Part::Gateway, &mut gateway), (Part::Runner, &mut runner)] {
+        service.hears("STATUS=ready\n").await?;
+        world.rewrite(part, |toml| format!("slotz = 1\n{toml}"))?;
+        world.hang_up(part).await?;
+        reloads(service, &["STATUS=not ready: configuration: is refused", "slotz"]).await?;
+        world.rewrite(part, |toml| toml.replace("slotz = 1\n", ""))?;
+        world.hang_up(part).await?;
+        reloads(service, &["STATUS=ready\n"]).await?;
+    }
+    Ok(())
+}
+
 /// What systemd does at a restart of this unit, by its `KillMode`: SIGTERM to the runner alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn claude_outlives_the_runner_in_the_cgroup_of_its_unit() -> Result<()> {

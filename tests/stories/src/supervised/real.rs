@@ -89,6 +89,33 @@ async fn claude_goes_on_while_systemd_restarts_the_runner() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn systemd_has_the_configuration_read_again_and_shows_that_it_is_refused() -> Result<()> {
+    let Some((world, systemd)) = world(World::builder().without_runner()).await? else {
+        return Ok(());
+    };
+    install_runner(&world, &systemd, "").await?;
+    systemd.does(&["start", RUNNER])?;
+    let pid = systemd.property(RUNNER, "MainPID")?;
+    let config = world.folder().home().join(".config/holdfast/runner.toml");
+    let right = fs::read_to_string(&config)?;
+    let shows = |words: &str| {
+        systemd.property(RUNNER, "StatusText").is_ok_and(|text| text.starts_with(words))
+            && systemd.property(RUNNER, "ActiveState").is_ok_and(|state| state == "active")
+    };
+    fs::write(&config, right.replace("slots = 2", "slots = 0"))?;
+    systemd.does(&["reload", RUNNER])?;
+    world
+        .until("the status of a refusal", || shows("not ready: configuration: is refused"))
+        .await?;
+    fs::write(&config, right)?;
+    systemd.does(&["reload", RUNNER])?;
+    world.until("the status of a service that is ready", || shows("ready")).await?;
+    assert_eq!(systemd.property(RUNNER, "MainPID")?, pid, "it is the same runner");
+    systemd.does(&["stop", RUNNER])?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn systemd_starts_a_runner_anew_that_stands_still() -> Result<()> {
     let Some((world, systemd)) = world(World::builder().without_runner()).await? else {
         return Ok(());
