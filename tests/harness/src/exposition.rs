@@ -4,6 +4,8 @@
 //! Text-based format, version 0.0.4. Timestamps, summaries and comments beside HELP and TYPE are not
 //! understood: no page of ours has them.
 
+mod sent;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -14,6 +16,8 @@ use crate::http;
 use crate::second_gateway::SecondGateway;
 use crate::waiting::LOOK_EVERY;
 use crate::world::{PATIENCE, World};
+
+pub use sent::Sending;
 
 /// A value: its name, its labels, how much.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +91,11 @@ impl Exposition {
         });
         let value = found.next()?;
         found.next().is_none().then_some(value.much)
+    }
+
+    /// The names there are.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.values.iter().map(|value| value.name.as_str()).collect()
     }
 
     /// All that is said of a name, as text.

@@ -27,7 +27,7 @@
 //! | `ending.rs` | what a story must not leave behind |
 //! | `notified.rs`, `cgroup.rs`, `systemd.rs` | what a service tells systemd; a cgroup as of a unit; the real systemd, where it is installed |
 //! | `otlp.rs` | a collector that keeps the traces, logs and figures of a story |
-//! | `exposition.rs` | pages of `/metrics`, read strictly |
+//! | `exposition.rs` | pages of `/metrics`, and what a collector is sent of them, read strictly |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
 //! | `postgres.rs`, `second_gateway.rs` | a store that several gateways share |
 //! | `stack.rs`, `settings.rs`, `nats.rs` | the three servers, and the configuration written for them |
@@ -85,7 +85,7 @@ pub use cgroup::Cgroup;
 pub use colleague::{COLLEAGUE, Colleague, SCALED_ACK_WAIT};
 pub use discord_sim::{self, Discord};
 pub use disk::Disk;
-pub use exposition::Exposition;
+pub use exposition::{Exposition, Sending};
 pub use folder::Folder;
 pub use ledger::{Ledger, Noted};
 pub use nats::Nats;

@@ -1,10 +1,14 @@
 //! A collector of a story's own: takes OTLP over HTTP, and keeps what came.
 //!
 //! Spans are kept as a story reads them, and every body as it came, so that a story can look for
-//! what must not be in it. One that is [`Otlp::silent`] takes connections and never answers.
+//! what must not be in it. One that is [`Otlp::silent`] takes connections and never answers, and one that
+//! [`Otlp::refuses`] answers that it takes nothing now. With TLS it has an authority of its own.
+
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -63,6 +67,9 @@ struct Kept {
     /// Each body, with the signal that it was sent for.
     bodies: Vec<(String, Bytes)>,
     bytes: usize,
+    is_refusing: bool,
+    /// How often each signal was refused.
+    refused: BTreeMap<String, usize>,
 }
 
 /// A collector.
@@ -70,6 +77,7 @@ struct Kept {
 pub struct Otlp {
     address: SocketAddr,
     kept: Arc<Mutex<Kept>>,
+    tls: Option<tls::Tls>,
     /// It ends with the collector.
     _server: JoinSet<()>,
 }
@@ -82,14 +90,31 @@ impl Otlp {
     /// When there is no port for it.
     pub async fn start() -> Result<Self> {
         let (listener, address) = listen().await?;
-        let kept = Arc::new(Mutex::new(Kept::default()));
-        let app = Router::new().route("/v1/{signal}", post(take)).with_state(Arc::clone(&kept));
+        let (app, kept) = app();
         let mut server = JoinSet::new();
         server.spawn(async move {
             // It ends with the story.
             let _ = axum::serve(listener, app).await;
         });
-        Ok(Self { address, kept, _server: server })
+        Ok(Self { address, kept, tls: None, _server: server })
+    }
+
+    /// A collector that takes what comes by https, with a certificate of an authority of its own.
+    ///
+    /// # Errors
+    ///
+    /// When there is no port for it, or no certificate can be made.
+    pub async fn secured() -> Result<Self> {
+        let (listener, address) = listen().await?;
+        let (app, kept) = app();
+        let tls = tls::Tls::make()?;
+        let listener = tls.listener(listener)?;
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            // It ends with the story.
+            let _ = axum::serve(listener, app).await;
+        });
+        Ok(Self { address, kept, tls: Some(tls), _server: server })
     }
 
     /// A collector that takes connections and never answers.
@@ -106,12 +131,28 @@ impl Otlp {
                 taken.push(stream);
             }
         });
-        Ok(Self { address, kept: Arc::default(), _server: server })
+        Ok(Self { address, kept: Arc::default(), tls: None, _server: server })
+    }
+
+    /// From now on takes nothing, and says so; or takes all again.
+    pub fn refuses(&self, is_refusing: bool) {
+        lock(&self.kept).is_refusing = is_refusing;
+    }
+
+    /// How often this signal was refused.
+    pub fn refused(&self, signal: &str) -> usize {
+        lock(&self.kept).refused.get(signal).copied().unwrap_or_default()
     }
 
     /// The base of its URLs.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The file of the authority that signed its certificate; `None`: it speaks no TLS.
+    pub fn authority(&self) -> Option<PathBuf> {
+        self.tls.as_ref().map(tls::Tls::authority)
     }
 
     /// All spans that came, in the order of their beginnings.
@@ -172,6 +213,13 @@ fn write(spans: &[Span], span: &Span, depth: usize, lines: &mut String) {
     }
 }
 
+/// The pages of a collector, and what they keep.
+fn app() -> (Router, Arc<Mutex<Kept>>) {
+    let kept = Arc::new(Mutex::new(Kept::default()));
+    let app = Router::new().route("/v1/{signal}", post(take)).with_state(Arc::clone(&kept));
+    (app, kept)
+}
+
 async fn listen() -> Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port for a collector")?;
     let address = listener.local_addr().context("a collector has no address")?;
@@ -184,6 +232,10 @@ async fn take(
     body: Bytes,
 ) -> StatusCode {
     let mut kept = lock(&kept);
+    if kept.is_refusing {
+        *kept.refused.entry(signal).or_default() += 1;
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     kept.bytes += body.len();
     if KEPT_MAX < kept.bytes {
         return StatusCode::SERVICE_UNAVAILABLE;
@@ -224,7 +276,8 @@ fn read(service: &str, sent: &Sent) -> Span {
     }
 }
 
-fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {
+/// Attributes as text.
+pub(crate) fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {
     let one = |it: &KeyValue| (it.key.clone(), it.value.as_ref().map(text).unwrap_or_default());
     attributes.iter().map(one).collect()
 }

@@ -56,6 +56,16 @@ impl Secured {
         self.dir.join("ca.pem")
     }
 
+    /// The certificate of the server.
+    pub(crate) fn server_cert(&self) -> PathBuf {
+        self.dir.join("server.pem")
+    }
+
+    /// Its key.
+    pub(crate) fn server_key(&self) -> PathBuf {
+        self.dir.join("server.key")
+    }
+
     /// The certificate that a service shows where it is asked for one.
     pub(crate) fn client_cert(&self) -> PathBuf {
         self.dir.join("client.pem")
@@ -90,8 +100,8 @@ impl Secured {
         fs::write(self.client_key(), client_key.serialize_pem())?;
         fs::set_permissions(self.client_key(), Permissions::from_mode(0o600))?;
         fs::write(self.ca(), ca_text)?;
-        fs::write(self.dir.join("server.pem"), signed.pem())?;
-        fs::write(self.dir.join("server.key"), key.serialize_pem())?;
+        fs::write(self.server_cert(), signed.pem())?;
+        fs::write(self.server_key(), key.serialize_pem())?;
         Ok(())
     }
 

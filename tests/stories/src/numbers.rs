@@ -1,6 +1,8 @@
 //! What `/metrics` of both services tells: of runs and their costs, of what waits and for how long, of
 //! deaths that nobody else noticed. Each page is read as strictly as Prometheus reads it.
 
+mod sent;
+
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
