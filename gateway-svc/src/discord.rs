@@ -9,6 +9,7 @@ mod clicks;
 mod ears;
 mod examine;
 mod limits;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub(crate) use clicks::Pressed;
 use ears::heard;
 pub(crate) use ears::{Connection, Event, Reacted};
 use limits::Limits;
+use turns::{Turns, What};
 
 /// How long one request to Discord may take, its answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -190,6 +192,7 @@ pub(crate) struct Discord {
     uploads: Arc<Http>,
     files: reqwest::Client,
     limits: Limits,
+    turns: Turns,
     /// Who we are, once Discord said so.
     me: Arc<OnceCell<discord::UserId>>,
 }
@@ -212,8 +215,8 @@ pub(crate) fn open(config: &config::Discord, numbers: &Numbers) -> Result<(Disco
         Arc::new(http)
     };
     let (http, uploads) = (listened(client.clone()), listened(slow));
-    let me = Arc::default();
-    let hands = Discord { http, uploads, files: client.clone(), limits: limits.clone(), me };
+    let (me, turns, files) = (Arc::default(), Turns::default(), client.clone());
+    let hands = Discord { http, uploads, files, limits, turns, me };
     Ok((hands, Connection::new(token, client)))
 }
 
@@ -448,6 +451,7 @@ impl Discord {
         name: &str,
     ) -> Result<()> {
         const ALREADY_THERE: i64 = 160_004;
+        let _turn = self.turns.turn(What::Thread, channel).await;
         let message = discord::MessageId::new(message.get());
         let started = to(channel)
             .create_thread_from_message(&self.http, message, CreateThread::new(name))
@@ -482,6 +486,7 @@ impl Discord {
         message: MessageId,
         mark: Mark,
     ) -> Result<()> {
+        let _turn = self.turns.turn(What::Reaction, channel).await;
         let message = discord::MessageId::new(message.get());
         Ok(self.http.create_reaction(to(channel), message, &emoji(mark)).await?)
     }
@@ -493,6 +498,7 @@ impl Discord {
         message: MessageId,
         mark: Mark,
     ) -> Result<()> {
+        let _turn = self.turns.turn(What::Reaction, channel).await;
         let message = discord::MessageId::new(message.get());
         Ok(self.http.delete_reaction_me(to(channel), message, &emoji(mark)).await?)
     }

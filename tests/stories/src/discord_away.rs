@@ -260,3 +260,16 @@ async fn a_post_of_unknown_fate_is_found_by_the_next_gateway() -> Result<()> {
     world.discord().clear_faults();
     is_answered_once(question).await
 }
+
+/// Reactions under the messages of a channel share one limit, and so do threads that begin there.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_at_once_in_a_channel_run_into_no_limit() -> Result<()> {
+    let world = World::builder().rate_limits().start().await?;
+    let asked: Result<Vec<_>> = (0..20).map(|_| world.say("[[say the answer]]")).collect();
+    for question in asked? {
+        assert_eq!(question.mark().await?, "✅");
+        assert_eq!(question.said_in_thread()?, ["the answer"]);
+    }
+    assert_eq!(world.discord().view(|view| view.refused_requests), 0);
+    Ok(())
+}
