@@ -127,6 +127,17 @@ const PRODUCT: &[&str] = &["schemas/src/", "platform/src/", "gateway-svc/src/", 
 /// The process inside tmux.
 const KEEPER: &[&str] = &["runner-svc/src/keeper"];
 
+/// Where variables of the environment are read.
+const READERS: &[&str] = &[
+    "gateway-svc/src/config",
+    "runner-svc/src/config",
+    "platform/src/config",
+    "platform/src/crash.rs",
+    "platform/src/nats/settings.rs",
+    "platform/src/telemetry",
+    "platform/src/times.rs",
+];
+
 /// A dependency that a manifest must not have.
 struct Apart {
     /// The manifest, or the folder of manifests.
@@ -352,6 +363,74 @@ fn the_schemas_are_current() {
 }
 
 #[test]
+fn every_key_of_a_configuration_is_described() {
+    let page = &file("docs/configuration.md").text;
+    let mut found = Vec::new();
+    let is_config = |file: &&Tracked| {
+        starts_with_any(&file.path, READERS) && file.product_text().contains("deny_unknown_fields")
+    };
+    for file in rust_files().filter(is_config) {
+        for (key, comment, kind) in keys(file.product_text()) {
+            // A table has its keys, and those of NATS have their lines in one place for both services.
+            let is_table = kind.contains("File") || kind.contains("Table");
+            let is_said = comment.contains("skip") || comment.contains("///");
+            if !is_said
+                || !is_table && !comment.contains("skip") && !comment.contains("/// Default: ")
+            {
+                found.push(format!("{}: {key}: a comment with a line `Default: …`", file.path));
+            }
+            if !is_table && !page.contains(&format!("| `{key}` |")) {
+                found.push(format!(
+                    "{}: {key}: not in the page: `cargo xtask config-docs`",
+                    file.path
+                ));
+            }
+        }
+    }
+    expect_none(
+        &found,
+        "what a key says is read by whoever writes the file (platform::config::keys)",
+    );
+}
+
+#[test]
+fn what_troubleshooting_explains_is_said_by_the_code() {
+    // A text that goes on in the next line of the code is one text.
+    let product = rust_files().filter(|file| starts_with_any(&file.path, PRODUCT));
+    let code: String = product.map(Tracked::product_text).collect();
+    let parts: Vec<&str> = code.split("\\\n").map(str::trim_start).collect();
+    let code = parts.concat();
+    let page = &file("docs/troubleshoot.md").text;
+    let (above, _) = page.split_once("## In Discord").expect("the page has that section");
+    let mut found = Vec::new();
+    for line in above.lines().filter(|line| line.starts_with("| `")) {
+        let cell = line.trim_start_matches("| ").split(" | ").next().unwrap_or_default();
+        for text in cell.split('`').skip(1).step_by(2) {
+            // A part of `/readyz`, and what other programs say.
+            let said = text.trim_end_matches([':', '\\']).split('…').map(str::trim);
+            found.extend(
+                said.filter(|said| !code.contains(said)).map(|said| format!("{said:?} in {cell}")),
+            );
+        }
+    }
+    expect_none(&found, "what docs/troubleshoot.md explains, nobody says in these words");
+}
+
+#[test]
+fn every_variable_that_is_read_is_documented() {
+    let page = &file("docs/configuration.md").text;
+    let mut found = Vec::new();
+    for file in rust_files().filter(|file| starts_with_any(&file.path, READERS)) {
+        for name in quoted(file.product_text(), "\"").filter(|text| is_variable(text)) {
+            if !page.contains(&format!("`{name}`")) {
+                found.push(format!("{}: {name}", file.path));
+            }
+        }
+    }
+    expect_none(&found, "a variable of the environment stands in docs/configuration.md");
+}
+
+#[test]
 fn every_crash_point_is_listed_passed_once_and_has_a_story() {
     let told: Vec<&str> = rust_files()
         .filter(|file| file.path.starts_with("tests/stories/src/points"))
@@ -411,7 +490,13 @@ fn every_guarantee_is_shown_by_a_test_that_there_is() {
 
 #[test]
 fn every_test_that_a_document_names_is_there() {
-    for path in ["docs/features.md", "docs/with-a-real-bot.md"] {
+    for path in [
+        "docs/features.md",
+        "docs/with-a-real-bot.md",
+        "docs/backup.md",
+        "docs/security.md",
+        "docs/troubleshoot.md",
+    ] {
         // What is fenced is no prose, and has brackets of its own.
         let prose = file(path).text.split("```").step_by(2);
         let named: Vec<&str> = prose.flat_map(references).collect();
@@ -433,6 +518,21 @@ fn the_rules_find_what_they_look_for() {
 
     let code: Vec<_> = code_lines("// a\nb // c\n/// d\ne").collect();
     assert_eq!(code, [(2, "b"), (4, "e")]);
+
+    let config = "#[serde(deny_unknown_fields)]\npub(super) struct A {\n    /// Says: it.\n    /// Default: `1`\n    \
+                  #[serde(rename = \"unsafe\")]\n    pub(super) not_safe: Option<u8>,\n    bare: BFile,\n}\n";
+    let found: Vec<_> = keys(config).collect();
+    assert_eq!(
+        found.iter().map(|it| (it.0, it.2)).collect::<Vec<_>>(),
+        [("unsafe", "Option<u8>"), ("bare", "BFile")]
+    );
+    assert!(found[0].1.contains("/// Default: `1`") && found[1].1.is_empty());
+    assert!(
+        is_variable("NATS_URL")
+            && is_variable("HOME")
+            && !is_variable("NATS")
+            && !is_variable("a_b")
+    );
 
     let manifest = "[package]\nname = \"x\"\n[dependencies]\ntokio.workspace = true\n\
                     serde = \"1\"\n[target.'cfg(unix)'.dev-dependencies]\n# sqlx = \"1\"\n\
@@ -544,6 +644,44 @@ fn names(line: &str, name: &str) -> bool {
 fn quoted<'a>(text: &'a str, beginning: &'a str) -> impl Iterator<Item = &'a str> {
     let after = move |(_, line): (usize, &'a str)| line.split(beginning).skip(1);
     code_lines(text).flat_map(after).filter_map(|rest| rest.split('"').next())
+}
+
+/// The fields of the types that refuse unknown keys: the key, what stands above it, and its type.
+fn keys(text: &str) -> impl Iterator<Item = (&str, String, &str)> {
+    text.split("#[serde(deny_unknown_fields)]").skip(1).flat_map(move |rest| {
+        let body = rest.split_once("struct ").and_then(|(_, rest)| rest.split_once("{\n"));
+        let body = body.and_then(|(_, rest)| rest.split_once("\n}")).map_or("", |(body, _)| body);
+        let mut above = String::new();
+        body.lines().map(str::trim).filter_map(move |line| {
+            let field = line.strip_suffix(',').and_then(|line| line.split_once(": "));
+            let Some((name, kind)) = field.filter(|_| !line.starts_with(['/', '#'])) else {
+                above += line;
+                above.push('\n');
+                return None;
+            };
+            let above = std::mem::take(&mut above);
+            let name = name.rsplit(' ').next().unwrap_or(name);
+            let renamed =
+                above.split_once("rename = \"").and_then(|(_, rest)| rest.split_once('"'));
+            // The line is of the file, so a name out of it lives as long.
+            let renamed = renamed.and_then(|(key, _)| {
+                text.find(&format!("rename = \"{key}\"")).map(|at| (at, key.len()))
+            });
+            let key = renamed.map_or(name, |(at, len)| &text[at + 10..at + 10 + len]);
+            Some((key, above, kind))
+        })
+    })
+}
+
+/// Whether a text is the name of a variable as this project reads them: capitals with a low line, or the
+/// home.
+fn is_variable(text: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text == "HOME"
+        || !text.starts_with("CARGO_")
+            && text.contains('_')
+            && text.len() > 4
+            && text.chars().all(is_name)
 }
 
 /// The names of the dependencies of every kind in a manifest.

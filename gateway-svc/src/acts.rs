@@ -3,6 +3,7 @@
 //! It is the order that a button gives, through the same transaction, and it stands in the audit. Asked for
 //! twice, it is done once: whoever asks again hears that it was done before.
 
+use platform::clock::now_ms;
 use schemas::ids::{Generation, IdError, RunId, UserId};
 use schemas::request::Author;
 
@@ -45,19 +46,8 @@ pub(crate) async fn act(
     generation: Option<Generation>,
     (by, name): (By, &str),
 ) -> anyhow::Result<Told> {
-    let Some(known) = store.known(run).await? else { return Ok(Told::NoRun) };
-    let Some(found) = store.run(run).await? else { return Ok(Told::NoRun) };
-    let ordered = Ordered {
-        order: match wish {
-            Wish::Retry => Order::Retry,
-            Wish::End => Order::End,
-        },
-        about: About::Run(run.clone(), generation.unwrap_or(known.generation)),
-        thread: known.thread,
-        channel: known.channel,
-        project: found.project,
-        by,
-        author: nobody(name)?,
+    let Some(ordered) = ordered(store, run, wish, generation, (by, name)).await? else {
+        return Ok(Told::NoRun);
     };
     let done = carry_out(store, &ordered).await?.unwrap_or(Done::TooLate);
     // What it is now is told, whoever changed it.
@@ -74,6 +64,42 @@ pub(crate) async fn act(
             Ok(if was_done { Told::Before(now) } else { Told::Not(now) })
         }
     }
+}
+
+/// Ends a run of which Discord has the outcome, with nothing to say there; whoever holds it is stopped.
+///
+/// # Errors
+///
+/// When the store fails.
+pub(crate) async fn end_quietly(store: &Store, run: &RunId, by: (By, &str)) -> anyhow::Result<()> {
+    if let Some(ordered) = ordered(store, run, Wish::End, None, by).await? {
+        store.order(&ordered, |_, _| Vec::new(), now_ms()).await?;
+    }
+    Ok(())
+}
+
+/// What is ordered about a run; `None`: there is no such run.
+async fn ordered(
+    store: &Store,
+    run: &RunId,
+    wish: Wish,
+    generation: Option<Generation>,
+    (by, name): (By, &str),
+) -> anyhow::Result<Option<Ordered>> {
+    let Some(known) = store.known(run).await? else { return Ok(None) };
+    let Some(found) = store.run(run).await? else { return Ok(None) };
+    Ok(Some(Ordered {
+        order: match wish {
+            Wish::Retry => Order::Retry,
+            Wish::End => Order::End,
+        },
+        about: About::Run(run.clone(), generation.unwrap_or(known.generation)),
+        thread: known.thread,
+        channel: known.channel,
+        project: found.project,
+        by,
+        author: nobody(name)?,
+    }))
 }
 
 /// Whether it was done before: to the generation that is named, or so that the run stands as it does.

@@ -13,7 +13,7 @@ use platform::config::ConfigError;
 use platform::doctor::{EXAMINED, keep_looking};
 use platform::health::{self, Readiness};
 use platform::metrics::Metrics;
-use platform::nats;
+use platform::nats::{self, Link};
 use platform::reload::{self, Current, Hangups};
 use platform::supervisor::Supervisor;
 use platform::tasks::Tasks;
@@ -35,7 +35,8 @@ use crate::signals::Signals;
 use crate::status::Status;
 use crate::store::{self, Alone, Store, StoreError};
 use crate::{
-    discord, doctor, feed, hearing, peers, poster, presence, publisher, retention, status, typing,
+    discord, doctor, feed, hearing, peers, poster, presence, publisher, put_back, retention,
+    status, typing,
 };
 
 /// Events that may wait between Discord and the store.
@@ -115,12 +116,7 @@ async fn start(
     let (store, alone) = store::patiently(readiness, || take_store(&config)).await?;
     readiness.ready("store");
     let link = nats::connect_patiently(&config.nats, "holdfast-gateway", readiness).await?;
-    let (bus, is) = nats::patiently(&link, readiness, async || {
-        Ok((Bus::attach(link.clone()).await?, nats::created(&link.context).await?))
-    })
-    .await
-    .map_err(anyhow::Error::from_boxed)?;
-    same_bus(&store, &is, readiness).await?;
+    let bus = reach(&store, &link, readiness).await?;
     readiness.ready("nats");
     metrics.nats(&link);
     let numbers = Numbers::new(metrics);
@@ -194,6 +190,8 @@ fn beside(
     tasks.spawn("numbers", ended(numbers::run(counting, stop.clone())));
     let peers = peers::run(store.clone(), gateway.clone(), signals.clone(), stop.clone());
     tasks.spawn("peers", ended(peers));
+    let keeping = put_back::keep(store.clone(), bus.clone(), signals.clone(), stop.clone());
+    tasks.spawn("the store's age", ended(keeping));
     let bringer = Bringer {
         store: store.clone(),
         discord: discord.clone(),
@@ -242,9 +240,27 @@ async fn was_bus(store: &Store, is: &str) -> Result<String, StoreError> {
     Ok(is.to_owned())
 }
 
-/// Refuses streams that were made anew since: what was released or running in them is unknown.
-async fn same_bus(store: &Store, is: &str, readiness: &Readiness) -> anyhow::Result<()> {
+/// The streams, once they are there and fit the store.
+async fn reach(store: &Store, link: &Link, readiness: &Readiness) -> anyhow::Result<Bus> {
+    let there = nats::patiently(link, readiness, async || {
+        let bus = Bus::attach(link.clone()).await?;
+        let heard = bus.heard_ms().await?;
+        Ok((bus, nats::created(&link.context).await?, heard))
+    });
+    let (bus, is, heard) = Box::pin(there).await.map_err(anyhow::Error::from_boxed)?;
+    fit_together(store, (&is, heard), readiness).await?;
+    Ok(bus)
+}
+
+/// Refuses streams that were made anew since, for what was released or running in them is unknown; and a
+/// store that is behind the one that last worked with them.
+async fn fit_together(
+    store: &Store,
+    (is, heard): (&str, Option<i64>),
+    readiness: &Readiness,
+) -> anyhow::Result<()> {
     let was = store::patiently(readiness, || was_bus(store, is)).await?;
+    let ours = store::patiently(readiness, || store.heard_ms()).await?;
     readiness.ready("store");
     anyhow::ensure!(
         was == is,
@@ -252,7 +268,7 @@ async fn same_bus(store: &Store, is: &str, readiness: &Readiness) -> anyhow::Res
          {is}): what was released or running may be lost. Restore them, or run \
          `gateway-svc accept-bus` to release the runs again that have no outcome"
     );
-    Ok(())
+    put_back::check(ours, heard, store.put_back_ms())
 }
 
 /// Takes the streams as they are from now on.

@@ -201,6 +201,29 @@ impl Bus {
         ack.await.map(|_| ()).map_err(request(doing))
     }
 
+    /// How far the furthest store was that worked with these streams: when it last heard Discord, in
+    /// milliseconds since 1970.
+    pub(crate) async fn heard_ms(&self) -> Result<Option<i64>> {
+        let doing = "reading how far a store was";
+        let value = tokio::time::timeout(REQUEST_TIMEOUT, self.controls.get(streams::STORE_KEY))
+            .await
+            .map_err(request(doing))?
+            .map_err(request(doing))?;
+        let text = value.and_then(|value| String::from_utf8(value.to_vec()).ok());
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
+
+    /// Keeps how far our store is.
+    pub(crate) async fn note_heard(&self, heard_ms: i64) -> Result<()> {
+        let doing = "keeping how far the store is";
+        let put = self.controls.put(streams::STORE_KEY, heard_ms.to_string().into());
+        tokio::time::timeout(REQUEST_TIMEOUT, put)
+            .await
+            .map_err(request(doing))?
+            .map_err(request(doing))?;
+        Ok(())
+    }
+
     /// Records as they come, until the stream or the connection ends; then it is to be asked for
     /// again. An error is an item, not the end.
     pub(crate) async fn feed(

@@ -8,6 +8,7 @@ mod again;
 mod api;
 mod books;
 mod channels;
+mod file;
 mod files;
 mod limits;
 mod secret;
@@ -19,18 +20,18 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use platform::config::keys::{self, Table, Undescribed};
 use platform::config::{self, ConfigError, Environment, Problems};
 use platform::nats::{NATS_URL, NatsFile, Settings};
-use platform::telemetry::{self, TelemetryFile};
+use platform::telemetry;
 use platform::times::Times;
 use schemas::files::GIVEN_BYTES_MAX;
 use schemas::ids::{ChannelId, ProjectName, RoleId, UserId};
 use schemas::permissions::{ADMIN, GATEWAY};
 use schemas::streams::KEEP;
-use serde::Deserialize;
 
-use self::api::ApiFile;
-use self::limits::{BudgetFile, LimitsFile, RateFile, Shared, ToolsFile};
+use self::file::{AnswersFile, DiscordFile, File, PostingFile, ProjectFile};
+use self::limits::{LimitsFile, Shared};
 use crate::api::Token;
 use crate::attached::MIB;
 use crate::placement::{Sharing, Terms};
@@ -120,110 +121,6 @@ pub(crate) struct Discord {
     pub(crate) ca_pem: Option<Vec<u8>>,
 }
 
-/// The file as it is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "these are the keys of the file")]
-struct File {
-    nats_url: Option<String>,
-    nats_nkey_file: Option<PathBuf>,
-    nats_creds_file: Option<PathBuf>,
-    nats_tls_ca: Option<PathBuf>,
-    nats_tls_cert: Option<PathBuf>,
-    nats_tls_key: Option<PathBuf>,
-    database_url: Option<String>,
-    http_listen: Option<String>,
-    trace_url: Option<String>,
-    catch_up_max_s: Option<u64>,
-    catch_up_every_s: Option<u64>,
-    backfill_s: Option<u64>,
-    /// Who may use the HTTP API.
-    #[serde(default)]
-    api: ApiFile,
-    #[serde(default)]
-    discord: DiscordFile,
-    #[serde(default)]
-    posting: PostingFile,
-    #[serde(default)]
-    answers: AnswersFile,
-    #[serde(default)]
-    status: StatusFile,
-    #[serde(default)]
-    telemetry: TelemetryFile,
-    /// What all projects together may cost.
-    #[serde(default)]
-    budget: BudgetFile,
-    #[serde(default)]
-    projects: BTreeMap<String, ProjectFile>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DiscordFile {
-    token_file: Option<PathBuf>,
-    connect_to: Option<String>,
-    ca_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "each key says its unit")]
-struct PostingFile {
-    lease_s: Option<u32>,
-    nonce_window_s: Option<u32>,
-    locked_pause_s: Option<u32>,
-    parked_pause_s: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AnswersFile {
-    max_pages: Option<usize>,
-    max_file_mib: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StatusFile {
-    show: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProjectFile {
-    #[serde(default)]
-    channels: Vec<String>,
-    /// A word or a table: taken as it comes, so that its problems are told with the others.
-    allow: Option<serde_json::Value>,
-    /// Whether several runners serve it.
-    #[serde(default)]
-    shared: bool,
-    /// The labels that a runner must have.
-    #[serde(default)]
-    requires: Vec<String>,
-    /// Whether claude may ask people.
-    ask: Option<bool>,
-    /// Who may decide what it asks: taken as it comes, as `allow` is.
-    decide: Option<serde_json::Value>,
-    /// What people may attach.
-    #[serde(default)]
-    files: files::FilesFile,
-    /// What claude may use.
-    #[serde(default)]
-    tools: ToolsFile,
-    /// Who may say `!unsafe`: taken as it comes, as `allow` is.
-    #[serde(rename = "unsafe")]
-    unsafe_for: Option<serde_json::Value>,
-    /// For how long.
-    unsafe_max_s: Option<u64>,
-    /// How often people may ask.
-    #[serde(default)]
-    rate: RateFile,
-    /// What it may cost.
-    #[serde(default)]
-    budget: BudgetFile,
-}
-
 const HTTP_LISTEN: &str = "127.0.0.1:7070";
 /// Above this, a verdict could be forgotten before its message is too old to be run.
 const CATCH_UP_MAX: Duration = Duration::from_secs(KEEP.as_secs() - 86_400);
@@ -258,6 +155,15 @@ impl Config {
         problems.none(&path)?;
         Ok(config.expect("a configuration without problems is whole"))
     }
+}
+
+/// What is said of each key of the file.
+///
+/// # Errors
+///
+/// [`Undescribed`] names what is not said.
+pub(crate) fn described() -> Result<Vec<Table>, Undescribed> {
+    keys::tables::<File>()
 }
 
 /// What `provision` needs: no token, no store, no channel.
@@ -594,11 +500,16 @@ mod tests {
     use crate::routes::MayDecide;
 
     pub(super) fn load(text: &str) -> Result<Config, ConfigError> {
+        load_with(text, None)
+    }
+
+    /// Loads it with one more variable.
+    fn load_with(text: &str, variable: Option<(&str, &str)>) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         fs::write(&path, text).unwrap();
-        let env = [("DISCORD_TOKEN", "t"), ("HOME", "/home/ada")];
-        Config::load(Some(path), &env.map(|(k, v)| (k.to_owned(), v.to_owned())).into())
+        let env = [("DISCORD_TOKEN", "t"), ("HOME", "/home/ada")].into_iter().chain(variable);
+        Config::load(Some(path), &env.map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
     }
 
     #[test]
@@ -704,6 +615,20 @@ mod tests {
         let ConfigError::Malformed { source, .. } = error else { panic!("{error}") };
         assert!(source.to_string().contains("line 1"), "{source}");
         assert!(source.to_string().contains("nats_ulr"), "{source}");
+    }
+
+    #[test]
+    fn what_is_said_of_each_key_is_so() {
+        let smallest = "[projects.app]\nchannels = [\"7\"]\nallow = \"everyone\"";
+        let untrue = keys::untrue(&described().unwrap(), smallest, load_with);
+        assert!(untrue.is_empty(), "{}", untrue.join("\n"));
+    }
+
+    #[test]
+    fn the_example_has_every_key_and_the_true_defaults() {
+        let text = include_str!("../../deploy/gateway.example.toml");
+        let wrong = keys::wrong_in_example::<File>(text);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
     #[test]

@@ -71,10 +71,21 @@ pub(crate) struct Post<'a> {
 /// What one page of history has of our own.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnPage {
-    /// Our messages and their texts, oldest first.
-    pub(crate) own: Vec<(MessageId, String)>,
+    /// Our messages, oldest first.
+    pub(crate) own: Vec<Own>,
     /// Where the next page begins; `None`: this was the last.
     pub(crate) next: Option<MessageId>,
+}
+
+/// A message of ours, as it stands in Discord.
+#[derive(Clone, Debug)]
+pub(crate) struct Own {
+    /// Its id.
+    pub(crate) message: MessageId,
+    /// What it says.
+    pub(crate) content: String,
+    /// The message that it answers, if it is a reply.
+    pub(crate) reply_to: Option<MessageId>,
 }
 
 /// Why Discord did not do what it was asked.
@@ -426,7 +437,12 @@ impl Discord {
         let is_full = usize::from(HISTORY_MAX) <= messages.len();
         let last = messages.last().filter(|_| is_full).map(|last| MessageId::new(last.id.get()));
         let own = messages.into_iter().filter(|message| message.author.id == me);
-        let own = own.map(|message| Ok((MessageId::new(message.id.get())?, message.content)));
+        let own = own.map(|message| {
+            let to = message.message_reference.as_ref().and_then(|to| to.message_id);
+            let reply_to = to.map(|to| MessageId::new(to.get())).transpose()?;
+            let (id, content) = (MessageId::new(message.id.get())?, message.content);
+            Ok(Own { message: id, content, reply_to })
+        });
         Ok(OwnPage { own: own.collect::<Result<_>>()?, next: last.transpose()? })
     }
 

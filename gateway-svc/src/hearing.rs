@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::crash;
 use crate::discord::{Discord, Event};
 use crate::intake::{Heard, Verdict, Writer, judge};
-use crate::missed::{LATE_ORDER, is_late};
+use crate::missed::{LATE_ORDER, LOST_ORDER, is_late};
 use crate::orders::{Orders, Said};
 use crate::render;
 use crate::routes::Project;
@@ -183,12 +183,18 @@ impl Hearing {
         let Some(project) = self.mapped(spot.channel) else { return Ok(()) };
         let project = &*project;
         spot.thread = self.conversation(heard, spot).await?;
+        let may_be_done = found == Found::Read && self.store.may_be_done(heard.id);
+        if may_be_done && heard.is_settled {
+            tracing::info!(message = %heard.id, "was answered by a store that is gone");
+            return self.decline(heard, spot, project, None).await;
+        }
         let roles = self.roles(heard, project).await?;
         let is_late =
             found == Found::Read && is_late(heard.id, self.config.now().catch_up.max, now_ms());
         let verdict = match judge(heard, project, &roles) {
             Verdict::Run if is_late => return self.miss(heard, spot, project).await,
             Verdict::Command(_) if is_late => Verdict::Refused(LATE_ORDER.into()),
+            Verdict::Command(_) if may_be_done => Verdict::Refused(LOST_ORDER.into()),
             Verdict::Run => return self.accept(heard, spot, project).await,
             Verdict::Command(command) => {
                 let Spot { channel, thread } = spot;

@@ -29,6 +29,9 @@ pub(crate) struct Heard {
     pub(crate) content: String,
     /// What is attached.
     pub(crate) attachments: Vec<Attachment>,
+    /// Whether it carries our mark of an outcome, as read over REST: then what it asked for was answered,
+    /// failed or was stopped.
+    pub(crate) is_settled: bool,
 }
 
 /// Who or what wrote a message.
@@ -125,6 +128,7 @@ mod tests {
             reply_to: None,
             content: content.into(),
             attachments: Vec::new(),
+            is_settled: false,
         }
     }
 

@@ -38,6 +38,7 @@ mod poster;
 mod presence;
 mod provision;
 mod publisher;
+mod put_back;
 mod queue;
 mod release;
 mod render;
@@ -57,7 +58,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use platform::config::{ConfigError, Environment, environment};
+use platform::config::{ConfigError, Environment, environment, keys};
 use platform::metrics::{Identity, Metrics};
 use platform::supervisor::Supervisor;
 use platform::{EXIT_CONFIG, shutdown, telemetry};
@@ -90,6 +91,8 @@ enum Command {
     Doctor,
     /// Go on with streams that were made anew: runs without outcome are released again.
     AcceptBus,
+    /// Go on with a store that was put back from a copy: what may have been done since is looked for.
+    AcceptStore,
     /// Let a conversation of a shared project go on at a runner.
     Move {
         /// The thread's id.
@@ -110,6 +113,9 @@ enum Command {
     Provision(provision::Wanted),
     /// Print the description of the HTTP API (`OpenAPI` 3.1).
     Openapi,
+    /// Print what is said of each key of the configuration: what `cargo xtask config-docs` asks.
+    #[command(hide = true)]
+    ConfigKeys,
     /// Time commits of the store, in nanoseconds, a line each: what `cargo xtask bench` asks.
     #[command(hide = true)]
     TimeCommits {
@@ -139,6 +145,11 @@ enum OfStore {
     Audit(Asked<AuditWanted>),
     /// Sum up what runs took: money, tokens, time.
     Usage(Asked<UsageWanted>),
+    /// Copy a store that is in a file, also while a gateway is at work in it.
+    CopyStore {
+        /// The copy; there must be no such file.
+        to: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -212,6 +223,10 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
             runtime()?.block_on(app::accept_bus(&config))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::AcceptStore => {
+            let config = config::Config::load(cli.config, &env)?;
+            Ok(say(&runtime()?.block_on(put_back::accept(&config))?))
+        }
         Command::Move { thread, runner } => {
             arm(&env)?;
             let config = config::Config::load(cli.config, &env)?;
@@ -240,6 +255,10 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
         Command::Openapi => {
             let description = api::description().context("a description is JSON")?;
             Ok(say(description.trim_end()))
+        }
+        Command::ConfigKeys => {
+            let tables = config::described().map_err(anyhow::Error::new)?;
+            Ok(say(&keys::page(&tables)))
         }
         Command::TimeCommits { count } => {
             let config = config::Config::load(cli.config, &env)?;
@@ -270,6 +289,7 @@ async fn of_store(command: OfStore, books: &Books) -> anyhow::Result<String> {
         OfStore::Runners(asked) => shell::runners(books, &asked).await,
         OfStore::Audit(asked) => shell::audit(books, &asked).await,
         OfStore::Usage(asked) => shell::usage(books, &asked).await,
+        OfStore::CopyStore { to } => put_back::copy(books, &to).await,
     }
 }
 

@@ -25,6 +25,9 @@ pub(crate) const UNKNOWN_LIST: &str = "Nobody knows these messages any more.";
 pub(crate) const LATE_ORDER: &str =
     "I was away when you wrote this, and it is too old to be carried out. Nothing was done.";
 
+/// What is said to an order of a time that the store does not know: it may have been carried out.
+pub(crate) const LOST_ORDER: &str = "My memory was put back from a copy that is older than this. If it was not done, please say it again.";
+
 /// A message that was found too late to be run unasked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Missed {

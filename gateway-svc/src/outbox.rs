@@ -221,6 +221,14 @@ impl Mark {
         }
     }
 
+    /// Whether an emoji of ours says that what was asked has its outcome.
+    pub(crate) fn is_outcome(emoji: &str) -> bool {
+        // With or without the sign that it is to be shown in colour.
+        let plain = |emoji: &str| emoji.trim_end_matches('\u{fe0f}').to_owned();
+        let outcomes = [Mark::Answered, Mark::Failed, Mark::Stopped];
+        outcomes.iter().any(|mark| plain(mark.emoji()) == plain(emoji))
+    }
+
     /// The emoji.
     pub(crate) fn emoji(self) -> &'static str {
         match self {
@@ -285,6 +293,13 @@ impl Row {
         Self { name, action }
     }
 
+    /// The message that it is about, by its name: its run's, its conversation's first, or one that is no
+    /// run; `None`: something else.
+    pub(crate) fn about(&self) -> Option<MessageId> {
+        let first = self.name.split('/').next()?;
+        first.trim_start_matches(['m', 'i', 't']).parse().ok()
+    }
+
     /// A row that belongs to a generation of a run.
     pub(crate) fn of(run: &RunId, generation: Generation, part: &str, action: Action) -> Self {
         Self { name: format!("{run}/{generation}/{part}"), action }
@@ -319,6 +334,21 @@ mod tests {
 
     fn placed(row: Row, said_in: Option<&str>) -> Row {
         row.placed("7".parse().unwrap(), said_in.map(|it| it.parse().unwrap()))
+    }
+
+    #[test]
+    fn what_is_stored_has_no_outcome_yet() {
+        assert!(["✅", "⚠️", "⚠", "⏹"].into_iter().all(Mark::is_outcome));
+        assert!(!["👀", "🎉"].into_iter().any(Mark::is_outcome));
+    }
+
+    #[test]
+    fn a_row_is_about_the_message_that_its_name_has() {
+        let about = |name: &str| post("7", None, name).about().map(MessageId::get);
+        assert_eq!(about("m12/1/answer/2"), Some(12));
+        assert_eq!(about("t13/narrowed"), Some(13));
+        assert_eq!(about("14/refused"), Some(14));
+        assert_eq!(about("away/15/16"), None);
     }
 
     #[test]

@@ -140,7 +140,9 @@ async fn one(
     let key = released.key();
     if let Some(record) = bus.record(&key).await? {
         folder.fold(&key, &record, now_ms()).await?;
-        if record.generation == request.generation && record.outcome().is_some() {
+        let is_over = record.generation == request.generation && record.outcome().is_some();
+        // A later generation is ours from now on, and is looked at in its turn.
+        if is_over || request.generation < record.generation {
             return Ok(());
         }
     }

@@ -13,6 +13,8 @@ pub(crate) struct Signals {
     pub(crate) due: Arc<Notify>,
     /// Files are to be brought: for whoever brings them.
     pub(crate) files: Arc<Notify>,
+    /// It was stored that somebody listens: for whoever keeps how far the store is.
+    pub(crate) heard: Arc<Notify>,
 }
 
 impl Signals {

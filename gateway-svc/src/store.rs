@@ -24,6 +24,7 @@ mod open;
 mod orders;
 mod outbox;
 mod places;
+mod put_back;
 mod queue;
 mod retention;
 mod rights;
@@ -57,6 +58,7 @@ pub(crate) use moves::Moved;
 pub(crate) use open::{StoreUrl, StoreUrlError, patiently};
 pub(crate) use orders::{About, By, Known, Ordered, Stopping};
 pub(crate) use outbox::{Due, Lease, Troubled};
+pub(crate) use put_back::Unfinished;
 pub(crate) use rights::Why;
 pub(crate) use runs::{Folded, NewRun, Released};
 #[cfg(test)]
@@ -127,6 +129,8 @@ type Tx = Transaction<'static, Any>;
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pool: AnyPool,
+    /// What it knows nothing of, if it was put back from a copy.
+    lost: Option<put_back::Lost>,
 }
 
 /// How far a channel or thread was read.

@@ -5,6 +5,8 @@
 //! unknown key or wrong type, so that is reported alone, with its line; all else comes together.
 //! When it is read again while the service runs is `reload`'s business; nothing here binds a port.
 
+pub mod keys;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;

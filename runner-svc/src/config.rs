@@ -4,6 +4,7 @@
 //! no invalid value gets past it.
 
 mod again;
+mod file;
 mod folder;
 
 use std::collections::BTreeMap;
@@ -11,16 +12,17 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use platform::config::keys::{self, Table, Undescribed};
 use platform::config::{self, ConfigError, Environment, Problems};
 use platform::nats::{NatsFile, Settings};
-use platform::telemetry::{self, TelemetryFile};
+use platform::telemetry;
 use platform::times::Times;
 use schemas::ids::{ProjectName, RunnerId};
 use schemas::permissions::runner_user;
 use schemas::rights::{RULES_MAX, Rule};
 use schemas::streams::{self, ConsumerSpec};
-use serde::Deserialize;
 
+use self::file::{File, ProjectFile};
 use crate::worktree::{CopyPath, Options};
 
 /// The name of the file in Holdfast's configuration directory.
@@ -89,63 +91,6 @@ pub(crate) struct Project {
     pub(crate) shared: bool,
 }
 
-/// The file as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "these are the keys of the file")]
-struct File {
-    name: Option<String>,
-    state_dir: Option<PathBuf>,
-    slots: Option<u16>,
-    max_waiting_runs: Option<u16>,
-    run_max_s: Option<u64>,
-    silent_notice_s: Option<u64>,
-    nats_url: Option<String>,
-    nats_nkey_file: Option<PathBuf>,
-    nats_creds_file: Option<PathBuf>,
-    nats_tls_ca: Option<PathBuf>,
-    nats_tls_cert: Option<PathBuf>,
-    nats_tls_key: Option<PathBuf>,
-    http_listen: Option<String>,
-    #[serde(default)]
-    labels: Vec<String>,
-    #[serde(default)]
-    claude: ClaudeFile,
-    #[serde(default)]
-    telemetry: TelemetryFile,
-    #[serde(default)]
-    projects: BTreeMap<String, ProjectFile>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClaudeFile {
-    program: Option<String>,
-    model: Option<String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProjectFile {
-    directory: PathBuf,
-    allow: Option<Vec<String>>,
-    #[serde(default)]
-    deny: Vec<String>,
-    #[serde(default)]
-    may_allow: Vec<String>,
-    #[serde(default, rename = "unsafe")]
-    may_be_unsafe: bool,
-    ask: Option<bool>,
-    worktree: Option<bool>,
-    #[serde(default)]
-    copy: Vec<String>,
-    setup: Option<String>,
-    #[serde(default)]
-    shared: bool,
-}
-
 const HTTP_LISTEN: &str = "127.0.0.1:7071";
 const RUN_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 const SILENT_NOTICE: Duration = Duration::from_secs(10 * 60);
@@ -208,6 +153,15 @@ impl Config {
         let own = format!("gateway-svc provision --runner {}", self.name);
         self.shared().fold(own, |command, shared| format!("{command} --shared {shared}"))
     }
+}
+
+/// What is said of each key of the file.
+///
+/// # Errors
+///
+/// [`Undescribed`] names what is not said.
+pub(crate) fn described() -> Result<Vec<Table>, Undescribed> {
+    keys::tables::<File>()
 }
 
 impl File {
@@ -384,11 +338,31 @@ mod tests {
     use super::*;
 
     pub(super) fn load(text: &str) -> Result<Config, ConfigError> {
+        load_with(text, None)
+    }
+
+    /// Loads it with one more variable.
+    fn load_with(text: &str, variable: Option<(&str, &str)>) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         std::fs::write(&path, text).unwrap();
-        let env = [("HOME".to_owned(), "/home/ada".to_owned())].into();
+        let env = [("HOME", "/home/ada")].into_iter().chain(variable);
+        let env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         Config::load(Some(path), &env, "Build-2.example.org")
+    }
+
+    #[test]
+    fn what_is_said_of_each_key_is_so() {
+        let smallest = "[projects.app]\ndirectory = \"/src/app\"";
+        let untrue = keys::untrue(&described().unwrap(), smallest, load_with);
+        assert!(untrue.is_empty(), "{}", untrue.join("\n"));
+    }
+
+    #[test]
+    fn the_example_has_every_key_and_the_true_defaults() {
+        let text = include_str!("../../deploy/runner.example.toml");
+        let wrong = keys::wrong_in_example::<File>(text);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
     #[test]

@@ -49,7 +49,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use platform::config::{ConfigError, environment};
+use platform::config::{ConfigError, environment, keys};
 use platform::metrics::{Identity, Metrics};
 use platform::{EXIT_CONFIG, shutdown, telemetry};
 use schemas::ids::{RunId, ThreadId};
@@ -108,6 +108,9 @@ enum Command {
     Install(install::Install),
     /// Take away what `install` wrote, unless somebody has changed it.
     Uninstall(install::Uninstall),
+    /// Print what is said of each key of the configuration: what `cargo xtask config-docs` asks.
+    #[command(hide = true)]
+    ConfigKeys,
     /// Keep the claude of one spool (started by `serve`, inside tmux).
     #[command(hide = true)]
     Keep {
@@ -131,6 +134,7 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Keep { dir } => return keeper::run(&dir),
         Command::Watch { dir } => return watch::run(&dir),
+        Command::ConfigKeys => config_keys().map_err(Ended::Other),
         Command::Serve => {
             let again = cli.config.clone();
             with_config(cli.config, |config, env| serve(config, env, move || load(again.clone())))
@@ -295,6 +299,12 @@ fn drain(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
 fn drain_off(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
     draining::end(&config.state_dir).context("cannot write into the state directory")?;
     println!("{} takes work", config.name);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn config_keys() -> anyhow::Result<ExitCode> {
+    println!("{}", keys::page(&config::described()?));
     Ok(ExitCode::SUCCESS)
 }
 

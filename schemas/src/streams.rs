@@ -19,6 +19,9 @@ pub const WORK: &str = "WORK";
 pub const RUNS: &str = "RUNS";
 /// The bucket of controls: stop, answer to an ask, steer.
 pub const CONTROL: &str = "CONTROL";
+/// The key in [`CONTROL`] under which a gateway keeps how far its store is: when that last heard Discord, in
+/// milliseconds since 1970, as text. No run's key is one word, so no runner hears of it.
+pub const STORE_KEY: &str = "store";
 /// The bucket of runners' presence.
 pub const RUNNERS: &str = "RUNNERS";
 

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use crate::fetch::{self, Fetched, Purpose};
 use crate::process::{self, say, spoken};
 use crate::workspace::Workspace;
-use crate::{faults, schema_files, test, up};
+use crate::{config_docs, faults, schema_files, test, up};
 
 /// How long the advisory database may take to come: it is some megabytes.
 const ADVISORIES_WITHIN: Duration = Duration::from_secs(120);
@@ -36,7 +36,7 @@ const CHAOS_MINUTES: u64 = 3;
 /// A step: its name and what it does.
 type Step = (&'static str, fn(&Workspace, &Fetched) -> anyhow::Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("fmt", |workspace, _| process::run(workspace.cargo("fmt").args(["--all", "--check"]))),
     ("clippy", |workspace, _| {
         process::run(workspace.cargo("clippy").args([
@@ -59,6 +59,7 @@ const STEPS: [Step; 10] = [
         process::run(workspace.cargo("test").args(["--package=xtask", "--test=tidy", "--locked"]))
     }),
     ("build", |workspace, _| test::build(workspace)),
+    ("config-docs", |workspace, _| config_docs::check(workspace)),
     ("chaos", |workspace, _| {
         process::run(&mut up::chaos_of(workspace, CHAOS_SEED, CHAOS_MINUTES)?)
     }),

@@ -1,5 +1,5 @@
 //! What people and CI run: `cargo xtask up · chaos · test · mutants · bench · compose-test ·
-//! screenshots · fetch · schemas · ci`.
+//! screenshots · fetch · schemas · config-docs · docs-test · ci`.
 //!
 //! Each command is a file; this one reads the command line and tells what went wrong. Everything
 //! is done by starting the tools that do it (cargo, pip, nextest, cargo-deny), so that this crate
@@ -12,7 +12,9 @@ mod bench;
 mod cargo_tool;
 mod ci;
 mod compose_test;
+mod config_docs;
 mod dist;
+mod docs_test;
 mod faults;
 mod fetch;
 mod mutants;
@@ -83,6 +85,14 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Writes what the configuration's types say of its keys into docs/configuration.md.
+    ConfigDocs {
+        /// Changes nothing; fails when the page is not what the types say.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Types what the documents tell to type, and looks that it does what they say.
+    DocsTest,
     /// Measures a release build, beside what this machine can do at best; writes docs/bench.md.
     Bench {
         /// Takes a few samples and prints the page: to see that it works.
@@ -128,6 +138,9 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Screenshots => test::screenshots(&workspace),
         Task::Schemas { check: true } => schema_files::check(&workspace),
         Task::Schemas { check: false } => schema_files::write(&workspace),
+        Task::ConfigDocs { check: true } => config_docs::check(&workspace),
+        Task::ConfigDocs { check: false } => config_docs::write(&workspace),
+        Task::DocsTest => docs_test::docs_test(&workspace),
         Task::Bench { quick: false } => bench::bench(&workspace, bench::Extent::Full),
         Task::Bench { quick: true } => bench::bench(&workspace, bench::Extent::Quick),
         Task::Dist { profile } => dist::dist(&workspace, &profile),

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use platform::config::{Problems, secret};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::api::{May, Token};
@@ -17,18 +18,30 @@ const TOKENS_MAX: usize = 32;
 const NAME_MAX: usize = 64;
 
 /// The table as it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApiFile {
+    /// One table for each token, at most 32. Without one there is no API. A change needs a restart.
     #[serde(default)]
     tokens: Vec<TokenFile>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TokenFile {
+    /// What the audit calls whoever has it: 1 to 64 letters, digits and `-_.`, once each.
+    ///
+    /// Default: none; it must be given
     name: String,
+    /// A file that holds the token and nothing else, at least 32 letters, digits or signs, mode 600;
+    /// looked for beside `gateway.toml`.
+    ///
+    /// Default: none; it must be given
     file: PathBuf,
+    /// What it may do: read all lists, or also retry and end runs.
+    ///
+    /// Type: `["read"]` or `["read", "act"]`
+    /// Default: none; it must be given
     may: Vec<String>,
 }
 

@@ -5,17 +5,29 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use schemas::files::{ATTACHED_BYTES_MAX, ATTACHED_MAX, Kind};
 use serde::Deserialize;
 
 use crate::attached::{MIB, Terms};
 
 /// The table as it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FilesFile {
+    /// How many of a message's files claude is given.
+    ///
+    /// Default: `10`
+    /// Bounds: 0 to 10 files
     max_count: Option<usize>,
+    /// How large each may be.
+    ///
+    /// Default: `10`
+    /// Bounds: 1 to 50 MiB
     max_mib: Option<u64>,
+    /// Of what kinds: `"text"`, `"image"`, `"pdf"`, `"other"`.
+    ///
+    /// Default: `["text", "image", "pdf"]`
     kinds: Option<Vec<String>>,
 }
 

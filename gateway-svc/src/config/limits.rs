@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use platform::config::{Environment, Problems};
+use schemars::JsonSchema;
 use schemas::rights::{RULES_MAX, Rule};
 use serde::Deserialize;
 
@@ -29,32 +30,65 @@ const UNSAFE_RULE: &str =
     "say who may say !unsafe: unsafe = { roles = [\"ID\"], users = [\"ID\"] }";
 
 /// The keys of a project's table that limit it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ToolsFile {
+    /// In place of the runner's list, and within it.
+    ///
+    /// Default: none: the runner's list
     allow: Option<Vec<String>>,
+    /// Beside it, as far as the runner's `may_allow` goes.
+    ///
+    /// Default: `[]`
     #[serde(default)]
     extra: Vec<String>,
+    /// Not at all, whoever allows it.
+    ///
+    /// Default: `[]`
     #[serde(default)]
     deny: Vec<String>,
 }
 
 /// How often people may ask.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RateFile {
+    /// One person, within the window.
+    ///
+    /// Default: none: any number
+    /// Bounds: 1 to 10000 questions
     per_person: Option<u32>,
+    /// All together, within the window.
+    ///
+    /// Default: none: any number
+    /// Bounds: 1 to 10000 questions
     per_project: Option<u32>,
+    /// How long the window is.
+    ///
+    /// Default: `60`
+    /// Bounds: 1 to 86400 seconds
     window_s: Option<u64>,
 }
 
 /// What may be spent, in US dollars.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_field_names, reason = "each key says its unit")]
 pub(super) struct BudgetFile {
+    /// One run.
+    ///
+    /// Default: none: no limit
+    /// Bounds: more than 0 and at most 100000 US dollars
     run_usd: Option<f64>,
+    /// One person in a day.
+    ///
+    /// Default: none: no limit
+    /// Bounds: more than 0 and at most 100000 US dollars
     person_day_usd: Option<f64>,
+    /// All together in a day.
+    ///
+    /// Default: none: no limit
+    /// Bounds: more than 0 and at most 100000 US dollars
     day_usd: Option<f64>,
 }
 

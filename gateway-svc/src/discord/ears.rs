@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::clicks::{self, Pressed};
 use super::{DiscordError, Result, http};
 use crate::intake::{Attachment, Heard, Writer};
+use crate::outbox::Mark;
 
 /// How long the connection may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -351,5 +352,12 @@ pub(super) fn heard(message: &discord::Message) -> Result<Heard> {
         reply_to: reply_to.transpose()?,
         content: message.content.clone(),
         attachments: attachments.collect(),
+        is_settled: message.reactions.iter().any(is_outcome),
     })
+}
+
+/// Whether a reaction under a message is our mark of an outcome.
+fn is_outcome(reaction: &discord::MessageReaction) -> bool {
+    let discord::ReactionType::Unicode(emoji) = &reaction.reaction_type else { return false };
+    reaction.me && Mark::is_outcome(emoji)
 }

@@ -101,7 +101,10 @@ impl Hearing {
     async fn store_listening(&mut self) {
         let Some(alive_ms) = self.listening.alive_ms else { return };
         match self.store.listened(alive_ms).await {
-            Ok(()) => self.listening.stored_ms = alive_ms,
+            Ok(()) => {
+                self.listening.stored_ms = alive_ms;
+                self.signals.heard.notify_one();
+            }
             Err(error) => tracing::warn!(error = ?error, "that we listen was not stored"),
         }
     }
@@ -112,6 +115,7 @@ impl Hearing {
         match self.store.listen_again(since_ms, at_ms).await {
             Ok(()) => {
                 crash::point("away.noted");
+                self.signals.heard.notify_one();
                 self.listening = Listening { alive_ms: Some(at_ms), stored_ms: at_ms, began: None };
             }
             Err(error) => tracing::warn!(error = ?error, "that we listen again was not stored"),

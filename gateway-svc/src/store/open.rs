@@ -155,7 +155,7 @@ impl Store {
             .await
             .map_err(|error| refused(url, error))?;
         sqlx::migrate!().run(&pool).await.map_err(|error| outdated(url, error))?;
-        Ok(Self { pool })
+        Self { pool, lost: None }.remembering().await
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Due {
     pub(crate) first_ms: i64,
     /// When it was written.
     pub(crate) made_ms: i64,
+    /// Since when it may have been done by a store that is gone.
+    pub(crate) lost_ms: Option<i64>,
 }
 
 /// A row that went wrong.
@@ -116,8 +118,10 @@ impl Store {
                 .execute(&self.pool)
                 .await?;
         }
+        let row_due = Row { name, action }.placed(lease.thread, said_in);
         Ok(Some(Due {
-            row: Row { name, action }.placed(lease.thread, said_in),
+            lost_ms: self.may_be_done_since(&row_due),
+            row: row_due,
             tries: row.try_get("tries")?,
             first_ms: first_ms.unwrap_or(now_ms),
             made_ms: row.try_get("made_ms")?,

@@ -16,6 +16,7 @@ use super::asks;
 use super::instead;
 use super::outbox::insert_rows;
 use super::places::{read_place, runner};
+use super::put_back::take_generation;
 use super::rights;
 use super::steers;
 use super::tally;
@@ -209,8 +210,10 @@ impl Store {
         .await?;
         let Some(row) = row else { return Ok(Folded::Unknown) };
         let state: String = row.try_get("state")?;
-        let known = stored_run(&row)?;
-        let fact = record.fact();
+        let (mut known, fact) = (stored_run(&row)?, record.fact());
+        if state == "released" && known.generation() < fact.generation {
+            known = take_generation(&mut tx, key, fact.generation).await?;
+        }
         if state != "released" || known.generation() != fact.generation {
             return Ok(Folded::Stale);
         }

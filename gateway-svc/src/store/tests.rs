@@ -78,7 +78,7 @@ promises![
     a_message_is_judged_once,
     a_connection_that_lost_its_transaction_is_not_used_again,
     a_thread_has_one_run_released_and_the_next_follows_its_outcome,
-    a_record_of_another_generation_or_run_changes_nothing,
+    of_other_records_only_one_of_a_later_generation_changes_anything,
     a_notice_in_a_record_that_is_known_is_told_once,
     what_a_run_left_is_there_for_the_next_one_of_its_session,
     rows_are_done_in_order_by_one_at_a_time,
@@ -364,15 +364,23 @@ async fn what_a_run_left_is_there_for_the_next_one_of_its_session(Fresh { store,
     assert_eq!(open().await.carried, Some(kept));
 }
 
-async fn a_record_of_another_generation_or_run_changes_nothing(Fresh { store, .. }: Fresh) {
+async fn of_other_records_only_one_of_a_later_generation_changes_anything(
+    Fresh { store, .. }: Fresh,
+) {
     store.accept(&new_run(7, 7), &[], 1).await.unwrap();
     let newer = Record { generation: Generation(2), ..record(&"m7".parse().unwrap(), answered()) };
     let none = |_: &crate::render::Place| Vec::new();
-    assert_eq!(store.fold(&key(7, 7), &newer, none, 5).await.unwrap(), Folded::Stale);
     let stranger = record(&"m8".parse().unwrap(), answered());
     assert_eq!(store.fold(&key(8, 8), &stranger, none, 5).await.unwrap(), Folded::Unknown);
     let ours = record(&"m7".parse().unwrap(), answered());
     assert_eq!(store.fold(&key(7, 8), &ours, none, 5).await.unwrap(), Folded::Unknown);
+    // Ours is raised before it is published: a later one was raised by a store that is gone.
+    assert_eq!(store.fold(&key(7, 7), &newer, none, 5).await.unwrap(), Folded::Moved);
+    assert_eq!(store.fold(&key(7, 7), &ours, none, 5).await.unwrap(), Folded::Stale);
+    assert_eq!(
+        store.known(&"m7".parse().unwrap()).await.unwrap().unwrap().generation,
+        Generation(2)
+    );
 }
 
 async fn rows_are_done_in_order_by_one_at_a_time(Fresh { store, .. }: Fresh) {

@@ -10,30 +10,50 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use async_nats::{ConnectOptions, ServerAddr};
-
+use schemars::{JsonSchema, Schema};
 use schemas::permissions;
 
 use super::refused::Shown;
-use crate::config::{Environment, Problems, secret};
+use crate::config::{Environment, Problems, keys, secret};
 
 /// Where NATS is when nobody says so.
 pub const NATS_URL: &str = "nats://127.0.0.1:4222";
 
-/// The keys of a configuration file that are about NATS. (Each file names them itself: serde finds
-/// no unknown key in a table that is flattened.)
-#[derive(Clone, Debug, Default)]
+/// The keys of a configuration file that are about NATS. (Each file names them itself, since serde finds
+/// no unknown key in a table that is flattened; what they say, as `config::keys` has it, stands here.)
+#[derive(Clone, Debug, Default, JsonSchema)]
 pub struct NatsFile {
-    /// Servers, with commas between them: `nats://host:4222`, `tls://host:4222`.
+    /// Servers of NATS, with commas between them: `nats://host:4222`; `tls://host:4222` insists on TLS.
+    ///
+    /// Default: `"nats://127.0.0.1:4222"`
+    /// Environment: `NATS_URL`
     pub nats_url: Option<String>,
-    /// A file that holds the seed of an NKEY.
+    /// A file that holds the seed of an NKEY, mode 600. This and the other files are looked for beside the
+    /// file of the configuration.
+    ///
+    /// Default: none: no login
+    /// Environment: `NATS_NKEY_FILE`
     pub nats_nkey_file: Option<PathBuf>,
-    /// A file of credentials (JWT and seed), instead of an NKEY.
+    /// A file of credentials (JWT and seed), mode 600, instead of an NKEY.
+    ///
+    /// Default: none
+    /// Environment: `NATS_CREDS_FILE`
     pub nats_creds_file: Option<PathBuf>,
-    /// The authority (PEM) that signed the server's certificate; it is trusted instead of the public ones.
+    /// The authority (PEM) that signed the server's certificate; it is trusted instead of the public ones,
+    /// and TLS is insisted on.
+    ///
+    /// Default: none: the public ones
+    /// Environment: `NATS_TLS_CA`
     pub nats_tls_ca: Option<PathBuf>,
-    /// Our own certificate (PEM), where the server asks for one.
+    /// Our own certificate (PEM), where the server asks for one. It goes with `nats_tls_key`.
+    ///
+    /// Default: none
+    /// Environment: `NATS_TLS_CERT`
     pub nats_tls_cert: Option<PathBuf>,
-    /// Its key (PEM).
+    /// Its key (PEM), mode 600.
+    ///
+    /// Default: none
+    /// Environment: `NATS_TLS_KEY`
     pub nats_tls_key: Option<PathBuf>,
 }
 
@@ -70,6 +90,11 @@ impl fmt::Debug for Login {
 }
 
 impl NatsFile {
+    /// Puts what is said of its keys into the schema of a file that repeats them.
+    pub fn describe(schema: &mut Schema) {
+        keys::join::<Self>(schema);
+    }
+
     /// Checks it, with the environment over it. A path that is not absolute is looked for beside
     /// `config`, the file that it stands in; one of the environment, where the process runs. `user`
     /// is whose inbox answers come to, as in [`schemas::permissions`].

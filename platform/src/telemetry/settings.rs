@@ -2,6 +2,7 @@
 //!
 //! Pure values and their checks; nothing is connected to here.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::{Environment, Problems};
@@ -10,16 +11,29 @@ use crate::config::{Environment, Problems};
 pub const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// The table `[telemetry]` as it is written.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TelemetryFile {
-    /// Where a collector takes OTLP over HTTP: the base of its URLs.
+    /// A collector that takes OTLP over HTTP: the base of its URLs. When it is gone or slow, what is for it
+    /// is dropped and nothing else happens.
+    ///
+    /// Default: none: nothing is sent
+    /// Environment: `OTEL_EXPORTER_OTLP_ENDPOINT`
     pub otlp_url: Option<String>,
-    /// The share of traces that are kept, 0 to 1.
+    /// The share of traces that are kept. Whoever begins a trace decides for all of it: the gateway, for a
+    /// whole message.
+    ///
+    /// Default: `1.0`
+    /// Bounds: 0 to 1
     pub sample: Option<f64>,
-    /// Whether what people wrote goes into telemetry.
+    /// Whether what people write, and what claude answers them, goes into telemetry.
+    ///
+    /// Default: `false`
     pub texts: Option<bool>,
-    /// `text` or `json`.
+    /// How the lines of the log look; as JSON they are an object each, with the trace's ids.
+    ///
+    /// Type: `"text"` or `"json"`
+    /// Default: `"text"`
     pub log_format: Option<String>,
 }
 

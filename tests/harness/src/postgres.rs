@@ -105,6 +105,11 @@ impl Postgres {
         text.lines().next()?.trim().parse().ok()
     }
 
+    /// The folder of its programs, `pg_dump` and `pg_restore` among them.
+    pub fn programs(&self) -> PathBuf {
+        self.home.join("bin")
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))

@@ -18,6 +18,7 @@ mod diffs;
 mod discord_away;
 mod disks;
 mod doctor;
+mod documents;
 mod draining;
 mod ended;
 mod ending;

@@ -180,7 +180,7 @@ async fn safe_ends_it_in_a_run_at_work() -> Result<()> {
     assert_eq!(safe, "Safe again: leave is asked for in this thread, also in the run at work.");
     world.kill_gateway().await?;
     world.start_gateway().await?;
-    world.stream_is("KV_CONTROL", |state| state["messages"] == 1).await?;
+    world.stream_is("KV_CONTROL", |state| state["messages"] == 2).await?;
     world.start_runner().await?;
     world.release("go")?;
     let deny = asks(&world, question, "Deny").await?;
