@@ -88,6 +88,12 @@ const HOMES: &[Home] = &[
         why: "secrets are compared in one place",
     },
     Home {
+        name: "testcontainers",
+        within: &[""],
+        homes: &["tests/harness/src/contained/engine.rs"],
+        why: "it is built for those who want containers, and for nobody else",
+    },
+    Home {
         name: "Command::new",
         within: PRODUCT,
         homes: &[

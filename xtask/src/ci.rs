@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 
 use crate::fetch::{self, Fetched, Purpose};
 use crate::process::{self, say, spoken};
+use crate::servers::Servers;
 use crate::workspace::Workspace;
 use crate::{config_docs, faults, schema_files, test, up};
 
@@ -58,12 +59,14 @@ const STEPS: [Step; 11] = [
     ("tidy", |workspace, _| {
         process::run(workspace.cargo("test").args(["--package=xtask", "--test=tidy", "--locked"]))
     }),
-    ("build", |workspace, _| test::build(workspace)),
+    ("build", |workspace, _| test::build(workspace, &Servers::Processes)),
     ("config-docs", |workspace, _| config_docs::check(workspace)),
     ("chaos", |workspace, _| {
         process::run(&mut up::chaos_of(workspace, CHAOS_SEED, CHAOS_MINUTES)?)
     }),
-    ("tests", |workspace, fetched| test::all(workspace, fetched, "ci", faults::Purpose::Check)),
+    ("tests", |workspace, fetched| {
+        test::all(workspace, fetched, &Servers::Processes, "ci", faults::Purpose::Check)
+    }),
 ];
 
 /// Runs every step, and stops at the first that fails.

@@ -10,7 +10,6 @@
 mod chat;
 mod engine;
 mod http;
-mod images;
 mod trace;
 
 use std::time::{Duration, Instant};

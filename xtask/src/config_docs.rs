@@ -55,7 +55,7 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<()> {
 
 /// The page as it is, and as it is to be.
 fn pages(workspace: &Workspace) -> anyhow::Result<(String, String)> {
-    test::build(workspace)?;
+    test::build(workspace, &Servers::Processes)?;
     let programs = workspace.debug_output()?;
     let path = workspace.root().join(PAGE);
     let old = fs::read_to_string(path).with_context(|| format!("cannot read {PAGE}"))?;

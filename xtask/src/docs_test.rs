@@ -5,6 +5,7 @@
 
 use crate::fetch::{self, Purpose};
 use crate::process;
+use crate::servers::Servers;
 use crate::workspace::Workspace;
 use crate::{config_docs, test};
 
@@ -15,5 +16,6 @@ const STORIES: &str = "package(stories) & test(/^(documents|scale_out)::/)";
 pub(crate) fn docs_test(workspace: &Workspace) -> anyhow::Result<()> {
     let fetched = fetch::fetch(workspace, Purpose::Tests)?;
     config_docs::check(workspace)?;
-    process::run(test::nextest(workspace, &fetched)?.args(["-E", STORIES]))
+    let mut stories = test::nextest(workspace, &fetched, &Servers::Processes)?;
+    process::run(stories.args(["-E", STORIES]))
 }

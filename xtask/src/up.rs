@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 
 use crate::fetch::{self, Purpose};
 use crate::process;
+use crate::servers::Servers;
 use crate::test;
 use crate::workspace::Workspace;
 
@@ -49,21 +50,23 @@ pub(crate) fn chaos(workspace: &Workspace, seed: u64, minutes: u64) -> anyhow::R
 /// The command that breaks the whole system by a seed, with everything that it needs built.
 pub(crate) fn chaos_of(workspace: &Workspace, seed: u64, minutes: u64) -> anyhow::Result<Command> {
     let fetched = fetch::fetch(workspace, Purpose::Load)?;
-    test::build(workspace)?;
+    test::build(workspace, &Servers::Processes)?;
     let mut command = Command::new(workspace.debug_output()?.join("holdfast-chaos"));
     process::without_our_package(&mut command)
         .args(["--seed", &seed.to_string(), "--minutes", &minutes.to_string(), "--out"])
         .arg(workspace.root().join("target/chaos"))
         .envs(fetched.servers.environment())
         .env("HOLDFAST_POSTGRES", fetched.postgres()?);
+    Servers::Processes.tell(&mut command);
     Ok(command)
 }
 
 fn turn_into(workspace: &Workspace, name: &str, arguments: &[OsString]) -> anyhow::Result<()> {
     let fetched = fetch::fetch(workspace, Purpose::Up)?;
-    test::build(workspace)?;
+    test::build(workspace, &Servers::Processes)?;
     let program = workspace.debug_output()?.join(name);
     let mut command = Command::new(&program);
     process::without_our_package(&mut command).args(arguments).envs(fetched.servers.environment());
+    Servers::Processes.tell(&mut command);
     Err(command.exec()).with_context(|| format!("cannot start {}", program.display()))
 }

@@ -29,6 +29,7 @@
 //! | `otlp.rs` | a collector that keeps the traces, logs and figures of a story |
 //! | `exposition.rs` | pages of `/metrics`, and what a collector is sent of them, read strictly |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
+//! | `contained.rs` | nats-server and PostgreSQL in containers, where that is wanted |
 //! | `postgres.rs`, `second_gateway.rs` | a store that several gateways share |
 //! | `stack.rs`, `settings.rs`, `nats.rs` | the three servers, and the configuration written for them |
 //! | `service.rs`, `sweeper.rs`, `processes.rs` | one child; who ends all children when we are killed; who is still there |
@@ -43,6 +44,7 @@ pub mod builder;
 mod cgroup;
 mod cluster;
 mod colleague;
+mod contained;
 mod disk;
 mod dying;
 mod ending;

@@ -1,13 +1,15 @@
 //! A nats-server of our own: its configuration and its port.
 //!
 //! It listens on loopback, on the same port at every start, and
-//! keeps what it acknowledged (`sync_interval: always`), as the protocol wants it.
+//! keeps what it acknowledged (`sync_interval: always`), as the protocol wants it. It is a process, or a
+//! container (`contained.rs`).
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::accounts::Accounts;
+use crate::contained::{self, Wanted};
 use crate::folder::Folder;
 use crate::ports::free_port;
 use crate::ready;
@@ -80,8 +82,14 @@ impl Nats {
             dir: dir.clone(),
             log: folder.logs().join(format!("{name}.log")),
         };
+        let service = if contained::is_wanted()? {
+            let wanted = in_container(folder, &plan);
+            Service::contained(plan, wanted)
+        } else {
+            Service::new(plan)
+        };
         Ok(Self {
-            service: Service::new(plan),
+            service,
             dir,
             port,
             secured: None,
@@ -124,6 +132,21 @@ impl Nats {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+}
+
+/// The container of a server: the image's own program, with our configuration, our user and our log.
+fn in_container(folder: &Folder, plan: &Plan) -> Wanted {
+    let (conf, log) = (plan.dir.join("nats.conf"), &plan.log);
+    let script = format!("exec nats-server -c '{}' >>'{}' 2>&1", conf.display(), log.display());
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    Wanted {
+        image: contained::NATS,
+        script,
+        // By this it is known as a process of this folder.
+        env: vec![("HOME".to_owned(), folder.home().display().to_string())],
+        folder: folder.root().to_owned(),
+        user: format!("{uid}:{gid}"),
     }
 }
 

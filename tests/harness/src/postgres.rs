@@ -3,20 +3,26 @@
 //!
 //! It listens on a loopback port and on a socket in its folder. A shell between us holds the other end of
 //! a pipe: when we are gone, however we went, the pipe ends, and it ends the server by its process
-//! id. Where there is no server the story fails, and says how to get one.
+//! id. Where there is no server the story fails, and says how to get one. It can be a container as well
+//! (`contained.rs`), which ends itself by the same trick.
 
 use std::env;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::contained::{self, Contained, Wanted};
 use crate::ports::free_port;
+use crate::processes::wait_until;
 
 /// Faster, and safe as long as the machine does not crash: the data lives as long as the story.
 const SETTINGS: [&str; 5] = [
@@ -27,6 +33,17 @@ const SETTINGS: [&str; 5] = [
     // Of several gateways, each with its pool, and of those that were killed a moment ago.
     "max_connections=200",
 ];
+/// How the data is made: as little as a story needs.
+const INITDB: [&str; 6] = [
+    "--auth=trust",
+    "--username=app",
+    "--encoding=UTF8",
+    "--no-locale",
+    "--no-sync",
+    "--no-instructions",
+];
+/// How long a container may take to be gone that was killed.
+const GONE_WITHIN: Duration = Duration::from_secs(30);
 /// Starts the server, and ends it at once when there is nothing more to read.
 const WATCH: &str = r#""$@" & server=$!; read -r _; kill -QUIT "$server"; wait "$server""#;
 /// What to do where there is no server.
@@ -36,11 +53,32 @@ const HOW: &str = "no PostgreSQL: run `cargo xtask fetch`, which brings one, or 
 /// A server of our own. Dropping it ends it.
 #[derive(Debug)]
 pub struct Postgres {
-    home: PathBuf,
     folder: TempDir,
-    user: Option<(u32, u32)>,
     port: u16,
+    server: Server,
+}
+
+/// What serves.
+#[derive(Debug)]
+enum Server {
+    Process(Process),
+    Container(Container),
+}
+
+/// A server whose programs are on this machine.
+#[derive(Debug)]
+struct Process {
+    home: PathBuf,
+    user: Option<(u32, u32)>,
     watch: Option<Child>,
+}
+
+/// A server in a container, with its data in it.
+#[derive(Debug)]
+struct Container {
+    contained: Contained,
+    /// Our end of the pipe: it ends with us.
+    _pipe: File,
 }
 
 impl Postgres {
@@ -50,21 +88,16 @@ impl Postgres {
     ///
     /// When there is none, or it cannot be made.
     pub fn start() -> Result<Self> {
-        let home = home().context(HOW)?;
         let folder = tempfile::Builder::new().prefix("pg").tempdir().context("no folder")?;
-        // PostgreSQL refuses to be run by root.
-        let user = if fs::metadata(folder.path())?.uid() == 0 { Some(somebody()?) } else { None };
-        if let Some((uid, gid)) = user {
-            chown(folder.path(), Some(uid), Some(gid)).context("cannot give the folder away")?;
-        }
-        let mut server = Self { home, folder, user, port: free_port()?, watch: None };
-        let mut initdb = server.command(&server.home.join("bin/initdb"));
-        initdb.args(["--auth=trust", "--username=app", "--encoding=UTF8", "--no-locale"]);
-        initdb.args(["--no-sync", "--no-instructions", "--pgdata"]).arg(server.data());
-        let made = initdb.stdin(Stdio::null()).output().context("initdb does not start")?;
-        ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        server.serve()?;
-        Ok(server)
+        let port = free_port()?;
+        let server = if contained::is_wanted()? {
+            Server::Container(Container::start(folder.path(), port)?)
+        } else {
+            Server::Process(Process::make(folder.path())?)
+        };
+        let mut postgres = Self { folder, port, server };
+        postgres.serve()?;
+        Ok(postgres)
     }
 
     /// Starts it again after a crash.
@@ -73,41 +106,47 @@ impl Postgres {
     ///
     /// When it does not start.
     pub fn serve(&mut self) -> Result<()> {
-        if self.watch.is_some() {
-            return Ok(());
+        match &mut self.server {
+            Server::Process(process) => process.serve(self.folder.path(), self.port),
+            Server::Container(Container { contained, .. }) if contained.ended().is_some() => {
+                contained.start_again()
+            }
+            Server::Container(_) => Ok(()),
         }
-        let log = File::options().create(true).append(true).open(self.log()).context("no log")?;
-        let mut watch = self.command(Path::new("/bin/sh"));
-        watch.args(["-c", WATCH, "watch"]).arg(self.home.join("bin/postgres"));
-        watch.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path());
-        watch.args(["-p", &self.port.to_string()]);
-        for setting in SETTINGS {
-            watch.args(["-c", setting]);
-        }
-        watch.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
-        let watch = watch.process_group(0).spawn().context("PostgreSQL does not start")?;
-        self.watch = Some(watch);
-        Ok(())
     }
 
     /// Ends it as a crash would: nothing is finished, nobody is told. Blocks the thread.
     pub fn crash(&mut self) {
-        if let Some(mut watch) = self.watch.take() {
-            drop(watch.stdin.take());
-            // It ends by itself.
-            let _ = watch.wait();
+        match &mut self.server {
+            Server::Process(process) => process.crash(),
+            Server::Container(Container { contained, .. }) => {
+                // One that has ended takes no signal.
+                let _ = contained.signal(Signal::KILL);
+                wait_until(GONE_WITHIN, || contained.ended().is_some());
+            }
         }
     }
 
     /// Its process, while it serves.
     pub fn pid(&self) -> Option<u32> {
-        let text = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
-        text.lines().next()?.trim().parse().ok()
+        match &self.server {
+            Server::Process(_) => {
+                let file = data(self.folder.path()).join("postmaster.pid");
+                fs::read_to_string(file).ok()?.lines().next()?.trim().parse().ok()
+            }
+            Server::Container(Container { contained, .. }) => {
+                contained.ended().is_none().then(|| contained.pid())
+            }
+        }
     }
 
-    /// The folder of its programs, `pg_dump` and `pg_restore` among them.
-    pub fn programs(&self) -> PathBuf {
-        self.home.join("bin")
+    /// The folder of the programs that go with it, `pg_dump` and `pg_restore` among them.
+    ///
+    /// # Errors
+    ///
+    /// When this machine has none.
+    pub fn programs() -> Result<PathBuf> {
+        Ok(home().context(HOW)?.join("bin"))
     }
 
     /// Where it listens.
@@ -127,22 +166,105 @@ impl Postgres {
 
     /// What it printed.
     pub fn log(&self) -> PathBuf {
-        self.folder.path().join("log")
+        log(self.folder.path())
+    }
+}
+
+fn log(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+impl Process {
+    /// Makes its data in a folder.
+    fn make(folder: &Path) -> Result<Self> {
+        let home = home().context(HOW)?;
+        // PostgreSQL refuses to be run by root.
+        let user = if fs::metadata(folder)?.uid() == 0 { Some(somebody()?) } else { None };
+        if let Some((uid, gid)) = user {
+            chown(folder, Some(uid), Some(gid)).context("cannot give the folder away")?;
+        }
+        let process = Self { home, user, watch: None };
+        let mut initdb = process.command(&process.home.join("bin/initdb"), folder);
+        initdb.args(INITDB).arg("--pgdata").arg(data(folder));
+        let made = initdb.stdin(Stdio::null()).output().context("initdb does not start")?;
+        ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        Ok(process)
     }
 
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+    fn serve(&mut self, folder: &Path, port: u16) -> Result<()> {
+        if self.watch.is_some() {
+            return Ok(());
+        }
+        let log = File::options().create(true).append(true).open(log(folder)).context("no log")?;
+        let mut watch = self.command(Path::new("/bin/sh"), folder);
+        watch.args(["-c", WATCH, "watch"]).arg(self.home.join("bin/postgres"));
+        watch.arg("-D").arg(data(folder)).arg("-k").arg(folder);
+        watch.args(["-p", &port.to_string()]);
+        for setting in SETTINGS {
+            watch.args(["-c", setting]);
+        }
+        watch.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+        let watch = watch.process_group(0).spawn().context("PostgreSQL does not start")?;
+        self.watch = Some(watch);
+        Ok(())
+    }
+
+    fn crash(&mut self) {
+        if let Some(mut watch) = self.watch.take() {
+            drop(watch.stdin.take());
+            // It ends by itself.
+            let _ = watch.wait();
+        }
     }
 
     /// A command that is run by the user that the server belongs to.
-    fn command(&self, program: &Path) -> Command {
+    fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
-        command.current_dir(self.folder.path());
+        command.current_dir(folder);
         command
     }
+}
+
+impl Container {
+    /// Starts one that serves on a port, and prints into a folder.
+    fn start(folder: &Path, port: u16) -> Result<Self> {
+        // The user of the image writes there, who has another number here.
+        File::create(log(folder)).context("no log")?;
+        fs::set_permissions(log(folder), fs::Permissions::from_mode(0o666))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+        let pipe = folder.join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o644), 0).context("no pipe")?;
+        let ours = File::options().read(true).write(true).open(&pipe).context("no pipe")?;
+        let wanted = Wanted {
+            image: contained::POSTGRES,
+            script: script(&pipe, &log(folder), port),
+            env: Vec::new(),
+            folder: folder.to_owned(),
+            user: "postgres".to_owned(),
+        };
+        Ok(Self { contained: Contained::start(&wanted)?, _pipe: ours })
+    }
+}
+
+/// What a container does: makes the data once, and becomes the server, which ends when the pipe does.
+fn script(pipe: &Path, log: &Path, port: u16) -> String {
+    let initdb = INITDB.join(" ");
+    let settings = SETTINGS.map(|setting| format!(" -c {setting}")).concat();
+    let (pipe, log) = (pipe.display(), log.display());
+    // Debian keeps the programs off the PATH. Data that was not finished is made anew.
+    format!(
+        "exec >>'{log}' 2>&1; set -e; PATH=$PATH:$(echo /usr/lib/postgresql/*/bin); cd /tmp; \
+         if [ ! -d data ]; then rm -rf new; initdb {initdb} -D new; mv new data; fi; \
+         (read -r _ <'{pipe}' || kill -QUIT 1) & \
+         exec postgres -D /tmp/data -k /tmp -p {port}{settings}"
+    )
 }
 
 impl Drop for Postgres {

@@ -14,8 +14,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use crate::contained::{Contained, Wanted};
 use crate::processes::wait_until;
 
+/// How long a container may take to be gone that was killed.
+const GONE_WITHIN: Duration = Duration::from_secs(30);
 /// How many lines of a log are shown when something went wrong.
 const TAIL_LINES: usize = 40;
 
@@ -62,13 +65,63 @@ pub struct Service {
     plan: Plan,
     /// What its next start has in its environment besides, and no later one.
     once: Environment,
-    child: Option<Child>,
+    /// The container that it runs in; else it is a process of ours.
+    wanted: Option<Wanted>,
+    child: Option<Body>,
+}
+
+/// What runs.
+#[derive(Debug)]
+enum Body {
+    Process(Child),
+    Container(Contained),
+}
+
+impl Body {
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Process(child) => child.id(),
+            Self::Container(contained) => contained.pid(),
+        }
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        match self {
+            Self::Process(child) => child.try_wait().ok().flatten(),
+            Self::Container(contained) => contained.ended(),
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        match self {
+            Self::Process(child) => Ok(kill_process(Pid::from_child(child), signal)?),
+            Self::Container(contained) => contained.signal(signal),
+        }
+    }
+
+    /// Waits until it is gone that was killed.
+    fn wait(&mut self) -> Result<()> {
+        match self {
+            Self::Process(child) => {
+                child.wait()?;
+            }
+            Self::Container(contained) => {
+                ensure!(wait_until(GONE_WITHIN, || contained.ended().is_some()), "it stays");
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Service {
     /// A program that does not run yet.
     pub fn new(plan: Plan) -> Self {
-        Self { plan, once: Environment::new(), child: None }
+        Self { plan, once: Environment::new(), wanted: None, child: None }
+    }
+
+    /// A server that runs in a container, and does not yet. Of its plan only the name and the log count.
+    pub(crate) fn contained(plan: Plan, wanted: Wanted) -> Self {
+        Self { plan, once: Environment::new(), wanted: Some(wanted), child: None }
     }
 
     /// How it is started; a change counts from the next start.
@@ -95,17 +148,29 @@ impl Service {
         if self.is_running() {
             bail!("{} runs already", self.plan.name);
         }
+        if let Some(wanted) = &self.wanted {
+            let body = match self.child.take() {
+                Some(Body::Container(mut before)) => {
+                    before.start_again()?;
+                    before
+                }
+                Some(Body::Process(_)) | None => Contained::start(wanted)?,
+            };
+            let pid = body.pid();
+            self.child = Some(Body::Container(body));
+            return Ok(pid);
+        }
         let started = self.plan.command()?.envs(std::mem::take(&mut self.once)).spawn();
         let child =
             started.with_context(|| format!("cannot start {}", self.plan.program.display()))?;
         let pid = child.id();
-        self.child = Some(child);
+        self.child = Some(Body::Process(child));
         Ok(pid)
     }
 
     /// Its process id, while it runs or was not waited for.
     pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+        self.child.as_ref().map(Body::pid)
     }
 
     /// Whether it runs.
@@ -115,7 +180,7 @@ impl Service {
 
     /// How it ended, if it was started and did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
+        self.child.as_mut().and_then(Body::ended)
     }
 
     /// Sends a signal to it alone.
@@ -128,8 +193,7 @@ impl Service {
         let running = self.is_running();
         let child = self.child.as_ref().filter(|_| running);
         let child = child.with_context(|| format!("{name} does not run"))?;
-        kill_process(Pid::from_child(child), signal)
-            .with_context(|| format!("cannot send a signal to {name}"))
+        child.signal(signal).with_context(|| format!("cannot send a signal to {name}"))
     }
 
     /// Does to it what Ctrl+C does (SIGINT).
@@ -162,8 +226,7 @@ impl Service {
         self.signal(Signal::KILL)?;
         let name = self.plan.name;
         let child = self.child.as_mut().with_context(|| format!("{name} does not run"))?;
-        child.wait().with_context(|| format!("cannot wait for {name}"))?;
-        Ok(())
+        child.wait().with_context(|| format!("cannot wait for {name}"))
     }
 
     /// Waits for its end; `None` when it is still there after `within`. Blocks the thread.
@@ -200,7 +263,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         if self.is_running()
-            && let Some(child) = &mut self.child
+            && let Some(Body::Process(child)) = &mut self.child
         {
             // It may have ended this very moment; then there is nothing to kill or to wait for.
             let _ = kill_process_group(Pid::from_child(child), Signal::KILL);

@@ -4,24 +4,18 @@
 //! Works with `docker compose` and with `docker-compose` 1.29; what both do alike is asked of `docker`
 //! itself. Every command has a time within which it has to end.
 
-use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::{self, JoinHandle};
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use super::images::{self, Image};
+use crate::containers::{self, QUESTION_WITHIN, docker, finished, line, output};
 use crate::process::say;
 
-/// How long a question to the engine may take.
-const QUESTION_WITHIN: Duration = Duration::from_secs(60);
-/// How long an image of others may take to come.
-const PULL_WITHIN: Duration = Duration::from_secs(600);
 /// How long the images may take to be built: everything is compiled, on a small machine.
 const BUILD_WITHIN: Duration = Duration::from_secs(90 * 60);
 /// How long all containers may take to be started.
@@ -32,8 +26,6 @@ const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 const DOWN_WITHIN: Duration = Duration::from_secs(120);
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How often is looked whether a program has ended.
-const END_EVERY: Duration = Duration::from_millis(50);
 /// The images that are built.
 const BUILT: [&str; 3] = ["gateway", "runner", "demo"];
 /// The profile with the simulators.
@@ -60,13 +52,7 @@ impl Engine {
             let mut command = Command::new(words[0]);
             output(command.args(&words[1..]), QUESTION_WITHIN).ok()
         };
-        let Some(version) = answers(&["docker", "version", "--format", "{{.Server.Version}}"])
-        else {
-            bail!(
-                "there is no container engine: `docker version` gets no answer. Install Docker with \
-                 `docker compose` (or `docker-compose` 1.29) and start it, as a user who may use it"
-            );
-        };
+        let version = containers::version()?;
         let known: [&[&'static str]; 2] = [&["docker", "compose"], &["docker-compose"]];
         let mut found = known.into_iter().filter_map(|words| {
             let line = answers(&[words, &["version", "--short"]].concat())?;
@@ -75,12 +61,7 @@ impl Engine {
         let (compose, line) = found.next().context(
             "there is an engine, but neither `docker compose` nor `docker-compose`: install one",
         )?;
-        say(&format!(
-            "compose-test: engine {}, {} {}",
-            version.trim(),
-            compose.join(" "),
-            line.trim()
-        ));
+        say(&format!("compose-test: engine {}, {} {}", version, compose.join(" "), line.trim()));
         std::fs::create_dir_all(&logs)
             .with_context(|| format!("cannot make {}", logs.display()))?;
         let project = format!("holdfast-test-{}", std::process::id());
@@ -127,27 +108,7 @@ impl Engine {
     ///
     /// When there is none either.
     pub(super) fn fetch(&mut self) -> Result<()> {
-        let file = self.root.join("docker-compose.yml");
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
-        for Image { variable, pinned } in images::of(&text) {
-            if std::env::var_os(&variable).is_some() {
-                continue;
-            }
-            let is_here = docker(&["image", "inspect", &pinned]).is_ok();
-            if is_here
-                || output(Command::new("docker").args(["pull", "--quiet", &pinned]), PULL_WITHIN)
-                    .is_ok()
-            {
-                continue;
-            }
-            let here = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"])?;
-            let Some(other) = images::stand_in(&pinned, here.lines()) else {
-                bail!("{pinned} is not here and cannot be pulled; name another one in {variable}");
-            };
-            say(&format!("compose-test: {pinned} is not to be had; {other} stands in"));
-            self.env.push((variable, other.to_owned()));
-        }
+        self.env.extend(containers::others(&self.root, |_| true)?);
         Ok(())
     }
 
@@ -304,10 +265,6 @@ fn state(container: &str) -> Result<Value> {
     serde_json::from_str(&text).context("the engine tells no JSON")
 }
 
-fn docker(words: &[&str]) -> Result<String> {
-    output(Command::new("docker").args(words), QUESTION_WITHIN)
-}
-
 /// Waits until something is so.
 ///
 /// # Errors
@@ -328,32 +285,6 @@ pub(super) fn until<T>(
     }
 }
 
-/// Runs a command whose output is asked for.
-fn output(command: &mut Command, within: Duration) -> Result<String> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("cannot start `{}`", line(command)))?;
-    let (out, err) = (reader(child.stdout.take()), reader(child.stderr.take()));
-    let success = ended(&mut child, &line(command), within)?;
-    let text = |thread: JoinHandle<Vec<u8>>| {
-        let bytes = thread.join().unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    let (out, err) = (text(out), text(err));
-    ensure!(success, "`{}` failed: {}", line(command), err.trim());
-    // `docker logs` gives both streams as they came.
-    Ok(if out.is_empty() { err } else { out })
-}
-
-/// Reads what a program says until it says no more, so that it never waits for us.
-fn reader(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What came until it broke off is what there is.
-        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
-        bytes
-    })
-}
-
 /// Runs a command whose output goes into a file.
 fn logged(command: &mut Command, log: &Path, within: Duration) -> Result<()> {
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -366,32 +297,4 @@ fn logged(command: &mut Command, log: &Path, within: Duration) -> Result<()> {
     };
     ensure!(success, "`{}` failed; all of it is in {}:\n{}", line(command), log.display(), said());
     Ok(())
-}
-
-/// Runs a command to its end. Whether it succeeded.
-fn finished(command: &mut Command, within: Duration) -> Result<bool> {
-    let what = line(command);
-    let mut child = command.spawn().with_context(|| format!("cannot start `{what}`"))?;
-    ended(&mut child, &what, within)
-}
-
-/// Waits for a program's end, or kills it when its time is over. Whether it succeeded.
-fn ended(child: &mut Child, what: &str, within: Duration) -> Result<bool> {
-    let end = Instant::now() + within;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
-        }
-        if end < Instant::now() {
-            child.kill()?;
-            child.wait()?;
-            bail!("`{what}` did not end within {} s", within.as_secs());
-        }
-        thread::sleep(END_EVERY);
-    }
-}
-
-fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

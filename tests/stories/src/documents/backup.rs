@@ -143,7 +143,7 @@ async fn a_store_on_postgresql_is_dumped_and_put_back() -> Result<()> {
     world.store_on(&server).await;
     let mut tour = at_work(&world).await?;
     tour.names.push(("postgres://app@db.example/holdfast", server.url()));
-    tour.host(GATEWAY)?.finds_programs_in(&server.programs());
+    tour.host(GATEWAY)?.finds_programs_in(&Postgres::programs()?);
     let before = world.say("[[say before]]")?;
     assert_eq!(before.answer().await?, "before");
     tour.run("With PostgreSQL").await?;
