@@ -46,7 +46,8 @@ keys() {
   fi
   for name in ${HOLDFAST_RUNNERS//,/ }; do runners+=("$name"); done
 
-  put "$own/gateway/gateway.toml" <"$given/$config"
+  # Where Jaeger is on this machine.
+  sed "s/127\.0\.0\.1:16686/127.0.0.1:${JAEGER_PORT:-16686}/" "$given/$config" | put "$own/gateway/gateway.toml"
   put "$own/gateway/discord.token" <<<"$token"
   gateway-svc --config "$own/gateway/gateway.toml" provision --out "$own/keys" --all-projects \
     "${runners[@]/#/--runner=}" >/dev/null

@@ -2,8 +2,8 @@
 //!
 //! The images are built, the demo is started, a question is asked at the simulated Discord, and while claude
 //! works on it the containers of gateway, nats-server, PostgreSQL and runner are killed in turn. Then the one
-//! answer has to stand there, and one trace of it in Jaeger; and everything of the project is taken away,
-//! whatever came of it.
+//! answer has to stand there, and one trace of it in Jaeger, to which the answer links; and everything of
+//! the project is taken away, whatever came of it.
 //!
 //! The logs are kept in `target/compose-test/`.
 
@@ -107,6 +107,9 @@ fn up(engine: &Engine, tell: &impl Fn(&str)) -> Result<()> {
     tell("one question, one answer");
     let trace = traced(engine, &format!("m{question}"))?;
     tell(&format!("and one trace of both services: {trace}"));
+    let link = format!("/trace/{trace}>");
+    ensure!(said.iter().any(|text| text.contains(&link)), "no line links to it: {said:?}");
+    tell("to which the line under the answer links");
     Ok(())
 }
 

@@ -40,21 +40,37 @@ pub(super) fn of_jaeger(answer: &Value) -> Vec<Span> {
         .collect()
 }
 
+/// What the lines of a collector are about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// Who sends the spans that follow.
+    Resource,
+    Span,
+    /// Lines of logs, which have ids of traces as well, and figures.
+    Other,
+}
+
 /// The spans that a collector printed.
 pub(super) fn of_log(log: &str) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
-    let (mut service, mut of_resource) = (String::new(), false);
+    let (mut service, mut about) = (String::new(), About::Other);
     for line in log.lines().map(str::trim) {
-        if line.starts_with("ResourceSpans #") || line.starts_with("Span #") {
-            of_resource = line.starts_with("Resource");
-        } else if let Some(id) = line.strip_prefix("Trace ID") {
+        if line.starts_with("ResourceSpans #") {
+            (service, about) = (String::new(), About::Resource);
+        } else if line.starts_with("ResourceLog") || line.starts_with("ResourceMetric") {
+            about = About::Other;
+        } else if line.starts_with("Span #") {
+            about = About::Span;
+        } else if about == About::Span
+            && let Some(id) = line.strip_prefix("Trace ID")
+        {
             let trace = id.trim_start_matches([' ', ':']).to_owned();
             spans.push(Span { trace, service: service.clone(), values: BTreeSet::new() });
         } else if let Some((key, value)) = attribute(line) {
-            match spans.last_mut() {
-                _ if of_resource && key == "service.name" => value.clone_into(&mut service),
-                Some(span) if !of_resource => drop(span.values.insert(value.to_owned())),
-                Some(_) | None => {}
+            match (about, spans.last_mut()) {
+                (About::Resource, _) if key == "service.name" => value.clone_into(&mut service),
+                (About::Span, Some(span)) => drop(span.values.insert(value.to_owned())),
+                (About::Resource | About::Span | About::Other, _) => {}
             }
         }
     }
@@ -102,6 +118,7 @@ mod tests {
         -> service.name: Str(gateway-svc)\nScopeSpans #0\nSpan #0\n    Trace ID       : 5b8e\n    \
         Name           : process\nAttributes:\n     -> holdfast.run: Str(m1)\n     -> n: Int(5)\n\
         Span #1\n    Trace ID       : ffff\nAttributes:\n     -> holdfast.run: Str(m2)\n\
+        ResourceLog #0\nLogRecord #0\nAttributes:\n     -> run: Str(m1)\n    Trace ID       : eeee\n\
         ResourceSpans #1\nResource attributes:\n     -> service.name: Str(runner-svc)\nSpan #0\n    \
         Trace ID       : 5b8e\n";
 
