@@ -284,7 +284,7 @@ impl File {
         let discord = self.discord.check(path, env, problems);
         let posting = self.posting.check(problems);
         let answers = self.answers.check(problems);
-        let telemetry = self.telemetry.check(env, problems);
+        let telemetry = self.telemetry.check(path, env, problems);
         let trace_url = self.trace_url.as_deref().map(TraceUrl::parse).transpose();
         let trace_url = problems.take("trace_url", trace_url);
         let shared = Shared {

@@ -29,7 +29,7 @@ use thiserror::Error;
 
 use crate::health::Readiness;
 use crate::nats::Link;
-use crate::telemetry::{ExportError, FLUSH_MAX, Settings, resource};
+use crate::telemetry::{Collector, ExportError, FLUSH_MAX, Settings, resource};
 
 /// The most combinations of labels that a metric has; what is beyond is counted together, under
 /// `otel_metric_overflow`. Room for a hundred projects with five outcomes each.
@@ -111,8 +111,8 @@ impl Metrics {
             .with_resource(resource(service, instance.to_owned()))
             .with_reader(page)
             .with_view(bounded);
-        if let Some(url) = &settings.otlp_url {
-            provider = provider.with_reader(sent::reader(url)?);
+        if let Some(collector) = Collector::of(settings)? {
+            provider = provider.with_reader(sent::reader(&collector)?);
         }
         let provider = provider.build();
         let meter = provider.meter("holdfast");

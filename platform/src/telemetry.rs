@@ -24,7 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 pub use export::ExportError;
-pub use settings::{ENDPOINT, LogFormat, Settings, TelemetryFile};
+pub use settings::{Authority, CERTIFICATE, ENDPOINT, LogFormat, Settings, TelemetryFile};
 pub use spans::{Ids, Kind, Span, is_sent, within};
 
 pub(crate) use export::{Collector, Heard};
@@ -69,8 +69,7 @@ pub fn start(
         .with_id_generator(spans::Given::default())
         .with_resource(resource.clone());
     let mut sent = None;
-    if let Some(url) = &settings.otlp_url {
-        let collector = Collector::new(url)?;
+    if let Some(collector) = Collector::of(settings)? {
         provider = provider.with_span_processor(collector.spans()?);
         let lines = SdkLoggerProvider::builder().with_resource(resource);
         sent = Some(lines.with_log_processor(collector.lines()?).build());

@@ -13,7 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use platform::telemetry::ENDPOINT;
+use platform::telemetry::{CERTIFICATE, ENDPOINT};
 use uuid::Uuid;
 
 use crate::spool::Spec;
@@ -136,6 +136,8 @@ pub(crate) struct Settings {
     pub(crate) trace: Option<String>,
     /// The collector that claude's own telemetry goes to.
     pub(crate) collector: Option<String>,
+    /// The file of whoever signed its certificate, if that is no public authority.
+    pub(crate) collector_ca: Option<PathBuf>,
     /// Whether texts of people may be in that.
     pub(crate) texts: bool,
 }
@@ -165,7 +167,10 @@ fn telemetry(settings: &Settings) -> Vec<(&'static str, String)> {
     let texts = if settings.texts { "1" } else { "0" };
     let texts = CLAUDE_TEXTS.map(|name| (name, texts.to_owned()));
     let fixed = CLAUDE_TELEMETRY.map(|(name, value)| (name, value.to_owned()));
-    trace.chain(fixed).chain(texts).chain([(ENDPOINT, collector.clone())]).collect()
+    let authority = settings.collector_ca.as_ref().map(|file| file.display().to_string());
+    let authority = authority.map(|file| (CERTIFICATE, file));
+    let there = [(ENDPOINT, collector.clone())].into_iter().chain(authority);
+    trace.chain(fixed).chain(texts).chain(there).collect()
 }
 
 fn argv(settings: &Settings, session: Session) -> Vec<OsString> {
@@ -270,6 +275,7 @@ mod tests {
             run_max: Duration::from_secs(60),
             trace: None,
             collector: None,
+            collector_ca: None,
             texts: false,
         }
     }
@@ -370,13 +376,16 @@ mod tests {
         };
         assert_eq!(get(&settings, TRACEPARENT), settings.trace);
         assert_eq!(get(&settings, "CLAUDE_CODE_ENABLE_TELEMETRY"), None);
-        let settings = Settings { collector: Some("http://c:4318".into()), ..settings };
+        assert_eq!(get(&settings, CERTIFICATE), None);
+        let (collector, ca) = (Some("http://c:4318".into()), Some("/ca.pem".into()));
+        let settings = Settings { collector, collector_ca: ca, ..settings };
         for (name, value) in [
             (TRACEPARENT, settings.trace.as_deref()),
             ("CLAUDE_CODE_ENABLE_TELEMETRY", Some("1")),
             ("OTEL_TRACES_EXPORTER", Some("otlp")),
             ("OTEL_METRICS_EXPORTER", Some("none")),
             (ENDPOINT, Some("http://c:4318")),
+            (CERTIFICATE, Some("/ca.pem")),
             ("OTEL_LOG_USER_PROMPTS", Some("0")),
             ("OTEL_EXPORTER_OTLP_HEADERS", None),
         ] {

@@ -228,7 +228,7 @@ impl File {
         let claude = Claude { program, model: self.claude.model, env: self.claude.env };
         check_labels(&self.labels, problems);
         let times = Times::read(env, problems);
-        let telemetry = self.telemetry.check(env, problems);
+        let telemetry = self.telemetry.check(path, env, problems);
         let projects = projects(self.projects, problems);
         Some(Config {
             name: name?,

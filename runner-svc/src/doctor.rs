@@ -142,6 +142,7 @@ fn claude_env(config: &Config, env: &BTreeMap<OsString, OsString>) -> BTreeMap<O
         run_max: config.run_max,
         trace: None,
         collector: None,
+        collector_ca: None,
         texts: false,
     };
     let session = crate::command::Session::New(uuid::Uuid::nil());

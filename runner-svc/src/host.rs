@@ -163,6 +163,7 @@ impl Host {
             run_max: self.config.run_max,
             trace,
             collector: self.config.telemetry.otlp_url.clone(),
+            collector_ca: self.config.telemetry.otlp_ca.as_ref().map(|ca| ca.file.clone()),
             texts: self.config.telemetry.texts,
         };
         spec(&settings, session, &self.env)

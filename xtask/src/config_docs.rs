@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 
 use crate::process::{self, say};
+use crate::servers::Servers;
 use crate::test;
 use crate::workspace::Workspace;
 

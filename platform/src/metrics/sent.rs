@@ -21,10 +21,10 @@ pub(super) struct Sent {
     heard: Heard,
 }
 
-/// What sends metrics to the collector at this base URL again and again.
-pub(super) fn reader(url: &str) -> Result<PeriodicReader<Sent>, ExportError> {
-    let exporter = Collector::new(url)?.metrics()?;
-    Ok(PeriodicReader::builder(Sent { exporter, heard: Heard::new("metrics") }).build())
+/// What sends metrics to this collector again and again.
+pub(super) fn reader(collector: &Collector) -> Result<PeriodicReader<Sent>, ExportError> {
+    let (exporter, heard) = collector.metrics()?;
+    Ok(PeriodicReader::builder(Sent { exporter, heard }).build())
 }
 
 impl PushMetricExporter for Sent {

@@ -5,9 +5,13 @@
 //! only put into the queue, and so is a line. That the collector is away is one line of the log, and
 //! that it is back another; nothing here fails a caller.
 
+use std::error::Error as _;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     ExporterBuildError, MetricExporter, Protocol, WithExportConfig, WithHttpConfig,
 };
@@ -19,9 +23,13 @@ use opentelemetry_sdk::logs::{
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter as Export,
 };
+use reqwest::Certificate;
 use reqwest::blocking::Client;
 use reqwest::redirect::Policy;
 use thiserror::Error;
+
+use super::settings::Settings;
+use crate::chain::Chain;
 
 /// The most ended spans that wait to be sent: a minute of a busy service, and a few megabytes.
 const QUEUE_MAX: usize = 4096;
@@ -51,63 +59,107 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// The collector at this base URL. Connects to nobody yet.
-    pub(crate) fn new(url: &str) -> Result<Self, ExportError> {
+    /// The collector that the settings name, if they name one. Connects to nobody yet.
+    pub(crate) fn of(settings: &Settings) -> Result<Option<Self>, ExportError> {
+        let Some(url) = settings.otlp_url.clone() else { return Ok(None) };
         let builder = Client::builder().timeout(SEND_MAX).redirect(Policy::none());
-        // Without TLS nobody's certificates are looked for, which a small container has none of.
-        let builder = if url.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
+        let builder = match &settings.otlp_ca {
+            Some(ca) => {
+                let trusted = Certificate::from_pem_bundle(&ca.pem).map_err(ExportError::Client)?;
+                builder.tls_certs_only(trusted)
+            }
+            None if url.starts_with("https:") => builder,
+            // Without TLS nobody's certificates are looked for, which a small container has none of.
+            None => builder.tls_certs_only([]),
+        };
         let client = builder.build().map_err(ExportError::Client)?;
-        Ok(Self { client, url: url.to_owned() })
+        Ok(Some(Self { client, url }))
     }
 
     /// What sends spans, in batches.
     pub(super) fn spans(&self) -> Result<BatchSpanProcessor, ExportError> {
-        let exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_http()
-            .with_http_client(self.client.clone())
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(format!("{}/v1/traces", self.url))
-            .with_timeout(SEND_MAX)
-            .build()
-            .map_err(ExportError::Exporter)?;
+        let builder = opentelemetry_otlp::SpanExporter::builder().with_http();
+        let (builder, heard) = self.set(builder, "spans", "traces");
+        let exporter = builder.build().map_err(ExportError::Exporter)?;
         let config = BatchConfigBuilder::default()
             .with_max_queue_size(QUEUE_MAX)
             .with_max_export_batch_size(BATCH_MAX)
             .with_scheduled_delay(SEND_EVERY)
             .build();
-        let spans = Spans { exporter, heard: Heard::new("spans") };
+        let spans = Spans { exporter, heard };
         Ok(BatchSpanProcessor::builder(spans).with_batch_config(config).build())
     }
 
-    /// What sends metrics.
-    pub(crate) fn metrics(&self) -> Result<MetricExporter, ExportError> {
-        MetricExporter::builder()
-            .with_http()
-            .with_http_client(self.client.clone())
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(format!("{}/v1/metrics", self.url))
-            .with_timeout(SEND_MAX)
-            .build()
-            .map_err(ExportError::Exporter)
+    /// What sends metrics, and what is to be told of each sending.
+    pub(crate) fn metrics(&self) -> Result<(MetricExporter, Heard), ExportError> {
+        let builder = MetricExporter::builder().with_http();
+        let (builder, heard) = self.set(builder, "metrics", "metrics");
+        Ok((builder.build().map_err(ExportError::Exporter)?, heard))
     }
 
     /// What sends lines of the log, in batches.
     pub(super) fn lines(&self) -> Result<BatchLogProcessor, ExportError> {
-        let exporter = opentelemetry_otlp::LogExporter::builder()
-            .with_http()
-            .with_http_client(self.client.clone())
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(format!("{}/v1/logs", self.url))
-            .with_timeout(SEND_MAX)
-            .build()
-            .map_err(ExportError::Exporter)?;
+        let builder = opentelemetry_otlp::LogExporter::builder().with_http();
+        let (builder, heard) = self.set(builder, "lines", "logs");
+        let exporter = builder.build().map_err(ExportError::Exporter)?;
         let config = LogConfigBuilder::default()
             .with_max_queue_size(QUEUE_MAX)
             .with_max_export_batch_size(BATCH_MAX)
             .with_scheduled_delay(SEND_EVERY)
             .build();
-        let lines = Lines { exporter, heard: Heard::new("lines") };
+        let lines = Lines { exporter, heard };
         Ok(BatchLogProcessor::builder(lines).with_batch_config(config).build())
+    }
+
+    /// What all exporters are told: this one sends `what`, to the path of its signal.
+    fn set<B: WithHttpConfig + WithExportConfig>(
+        &self,
+        builder: B,
+        what: &'static str,
+        signal: &str,
+    ) -> (B, Heard) {
+        let heard = Heard { what, away: AtomicBool::new(false), why: Arc::default() };
+        let asking = Asking { client: self.client.clone(), why: Arc::clone(&heard.why) };
+        let builder = builder
+            .with_http_client(asking)
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(format!("{}/v1/{signal}", self.url))
+            .with_timeout(SEND_MAX);
+        (builder, heard)
+    }
+}
+
+/// Why the last request came to nothing, in the client's own words.
+type Why = Arc<Mutex<Option<String>>>;
+
+/// The client, which keeps why a request failed: the exporter says "network error" of all that can be.
+#[derive(Debug)]
+struct Asking {
+    client: Client,
+    why: Why,
+}
+
+impl HttpClient for Asking {
+    // As `async_trait` writes it, which the trait was made with.
+    fn send_bytes<'a, 'out>(
+        &'a self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'out>>
+    where
+        'a: 'out,
+        Self: 'out,
+    {
+        Box::pin(async move {
+            let sent = self.client.send_bytes(request).await;
+            let why = match sent.as_ref().map_err(|error| error.downcast_ref::<reqwest::Error>()) {
+                Ok(_) => None,
+                // Its own words hold the URL, and with it a password that may be in there.
+                Err(Some(error)) => error.source().map(|error| Chain(error).to_string()),
+                Err(None) => Some("no request, or no answer of HTTP".to_owned()),
+            };
+            *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+            sent
+        })
     }
 }
 
@@ -162,14 +214,10 @@ impl Export for Spans {
 pub(crate) struct Heard {
     what: &'static str,
     away: AtomicBool,
+    why: Why,
 }
 
 impl Heard {
-    /// Nothing was sent yet.
-    pub(crate) fn new(what: &'static str) -> Self {
-        Self { what, away: AtomicBool::new(false) }
-    }
-
     /// Says what came of a batch, if that is news.
     pub(crate) fn tell(&self, result: &OTelSdkResult, count: usize) {
         let what = self.what;
@@ -181,7 +229,8 @@ impl Heard {
             }
             Err(error) => {
                 if !self.away.swap(true, Ordering::Relaxed) {
-                    let error = error.to_string();
+                    let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    let error = why.map_or(error.to_string(), |why| format!("{error}: {why}"));
                     tracing::warn!(
                         error,
                         count,

@@ -2,6 +2,9 @@
 //!
 //! Pure values and their checks; nothing is connected to here.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -9,6 +12,9 @@ use crate::config::{Environment, Problems};
 
 /// The variable that is taken over `otlp_url` (OpenTelemetry's own name for it).
 pub const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// The variable that is taken over `otlp_ca_file` (OpenTelemetry's own name for it).
+pub const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 
 /// The table `[telemetry]` as it is written.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -20,6 +26,12 @@ pub struct TelemetryFile {
     /// Default: none: nothing is sent
     /// Environment: `OTEL_EXPORTER_OTLP_ENDPOINT`
     pub otlp_url: Option<String>,
+    /// The authority (PEM) that signed the collector's certificate; it is trusted instead of the public
+    /// ones. Looked for beside the file of the configuration.
+    ///
+    /// Default: none: the public ones
+    /// Environment: `OTEL_EXPORTER_OTLP_CERTIFICATE`
+    pub otlp_ca_file: Option<PathBuf>,
     /// The share of traces that are kept. Whoever begins a trace decides for all of it: the gateway, for a
     /// whole message.
     ///
@@ -42,12 +54,23 @@ pub struct TelemetryFile {
 pub struct Settings {
     /// The base of the collector's URLs, without a slash at its end; `None`: nothing is sent.
     pub otlp_url: Option<String>,
+    /// Whose signature the collector's certificate must have; `None`: a public authority's.
+    pub otlp_ca: Option<Authority>,
     /// The share of traces that are kept, 0 to 1. Whoever begins a trace decides for all of it.
     pub sample: f64,
     /// Whether what people wrote goes into telemetry.
     pub texts: bool,
     /// How lines look.
     pub log_format: LogFormat,
+}
+
+/// An authority that signs certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// Where it lies.
+    pub file: PathBuf,
+    /// Its certificates (PEM), at least one.
+    pub pem: Vec<u8>,
 }
 
 /// How the lines of the log look.
@@ -62,17 +85,34 @@ pub enum LogFormat {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { otlp_url: None, sample: 1.0, texts: false, log_format: LogFormat::Text }
+        Self {
+            otlp_url: None,
+            otlp_ca: None,
+            sample: 1.0,
+            texts: false,
+            log_format: LogFormat::Text,
+        }
     }
 }
 
 impl TelemetryFile {
-    /// Checks it, with the environment over it.
-    pub fn check(self, env: &Environment, problems: &mut Problems) -> Option<Settings> {
+    /// Checks it, with the environment over it. A path that is not absolute is looked for beside
+    /// `config`, the file that it stands in; one of the environment, where the process runs.
+    pub fn check(
+        self,
+        config: &Path,
+        env: &Environment,
+        problems: &mut Problems,
+    ) -> Option<Settings> {
         let usual = Settings::default();
-        let url = env.get(ENDPOINT).filter(|value| !value.is_empty()).cloned().or(self.otlp_url);
-        let otlp_url = match url {
+        let set = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
+        let otlp_url = match set(ENDPOINT).or(self.otlp_url) {
             Some(url) => problems.take("telemetry.otlp_url", base(&url)).map(Some),
+            None => Some(None),
+        };
+        let beside = |file| config.parent().unwrap_or(Path::new("")).join(file);
+        let otlp_ca = match set(CERTIFICATE).map(PathBuf::from).or(self.otlp_ca_file.map(beside)) {
+            Some(file) => problems.take("telemetry.otlp_ca_file", authority(&file)).map(Some),
             None => Some(None),
         };
         let sample = self.sample.unwrap_or(usual.sample);
@@ -87,8 +127,23 @@ impl TelemetryFile {
         };
         let log_format = problems.take("telemetry.log_format", log_format);
         let texts = self.texts.unwrap_or(usual.texts);
-        Some(Settings { otlp_url: otlp_url?, sample, texts, log_format: log_format? })
+        let (otlp_url, otlp_ca) = (otlp_url?, otlp_ca?);
+        Some(Settings { otlp_url, otlp_ca, sample, texts, log_format: log_format? })
     }
+}
+
+/// The authority in a file.
+fn authority(file: &Path) -> Result<Authority, String> {
+    let shown = file.display().to_string();
+    let pem = fs::read(file).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let found = reqwest::Certificate::from_pem_bundle(&pem);
+    let found = found.map_err(|error| format!("{shown} holds no certificate: {error}"))?;
+    if found.is_empty() {
+        return Err(format!("{shown} holds no certificate (PEM)"));
+    }
+    // claude is told of it as well, and works elsewhere.
+    let file = std::path::absolute(file).map_err(|error| format!("{shown}: {error}"))?;
+    Ok(Authority { file, pem })
 }
 
 /// The base URL, to which the paths of the signals are added.
@@ -119,7 +174,7 @@ mod tests {
         let file: TelemetryFile = toml::from_str(text).map_err(|error| error.to_string())?;
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let mut problems = Problems::default();
-        let settings = file.check(&env, &mut problems);
+        let settings = file.check(Path::new("/etc/holdfast/a.toml"), &env, &mut problems);
         problems.none(Path::new("a.toml")).map_err(|error| error.to_string())?;
         Ok(settings.expect("settings without problems are whole"))
     }
@@ -137,6 +192,7 @@ mod tests {
                     log_format = \"json\"";
         let expected = Settings {
             otlp_url: Some("http://a:4318".into()),
+            otlp_ca: None,
             sample: 0.25,
             texts: true,
             log_format: LogFormat::Json,
@@ -144,6 +200,19 @@ mod tests {
         assert_eq!(check(text, &[]), Ok(expected.clone()));
         let other = check(text, &[(ENDPOINT, "https://b/otlp")]).unwrap();
         assert_eq!(other, Settings { otlp_url: Some("https://b/otlp".into()), ..expected });
+    }
+
+    #[test]
+    fn an_authority_is_a_file_of_certificates() {
+        let missing = check("otlp_ca_file = \"none.pem\"", &[]).unwrap_err();
+        let beside = "telemetry.otlp_ca_file: cannot read /etc/holdfast/none.pem: ";
+        assert!(missing.contains(beside), "{missing}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        fs::write(&file, "no certificate").unwrap();
+        let set = [(CERTIFICATE, file.to_str().unwrap())];
+        let empty = check("otlp_ca_file = \"none.pem\"", &set).unwrap_err();
+        assert!(empty.contains("ca.pem holds no certificate"), "{empty}");
     }
 
     #[test]

@@ -222,7 +222,11 @@ impl Builder {
 
     /// Lets every program send its telemetry to this collector.
     pub fn otlp(self, collector: &Otlp) -> Self {
-        self.every_env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())
+        let sending = self.every_env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
+        match collector.authority() {
+            Some(file) => sending.every_env("OTEL_EXPORTER_OTLP_CERTIFICATE", file),
+            None => sending,
+        }
     }
 
     /// Says of the project that several runners serve it.

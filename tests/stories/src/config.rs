@@ -88,6 +88,15 @@ fn a_wrong_type_is_told_with_its_line() -> Result<()> {
 }
 
 #[test]
+fn an_authority_of_the_collector_that_cannot_be_read_is_told() -> Result<()> {
+    for service in ["gateway-svc", "runner-svc"] {
+        let text = "[telemetry]\notlp_ca_file = \"none.pem\"\n";
+        tells(service, text, &["telemetry.otlp_ca_file: cannot read ", "none.pem"])?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_project_that_does_not_say_who_may_use_it_is_not_served() -> Result<()> {
     let text = "[projects.app]\nchannels = [\"7\"]\n";
     tells("gateway-svc", text, &["projects.app.allow: say who may use the project"])

@@ -1,6 +1,8 @@
 //! What a collector sees of a message: one trace from the question to the answer, whoever is killed
 //! meanwhile, no word of anybody's in it, and nothing that waits for it.
 
+mod secured;
+
 use anyhow::{Context as _, Result};
 use harness::otlp::{Span, tree};
 use harness::{Builder, Otlp, World};
