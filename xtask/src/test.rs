@@ -107,6 +107,7 @@ pub(crate) fn nextest(
         .current_dir(workspace.root())
         .args(["nextest", "run", "--workspace", "--locked"])
         .envs(fetched.servers.environment())
+        .env("HOLDFAST_ROTEL", fetched.rotel()?)
         .env("HOLDFAST_POSTGRES", fetched.postgres()?);
     servers.tell(servers.build(&mut command));
     Ok(command)

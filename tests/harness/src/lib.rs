@@ -26,7 +26,7 @@
 //! | `browser.rs` | a headless Chromium, to use the page of the simulated Discord as a person does |
 //! | `ending.rs` | what a story must not leave behind |
 //! | `notified.rs`, `cgroup.rs`, `systemd.rs` | what a service tells systemd; a cgroup as of a unit; the real systemd, where it is installed |
-//! | `otlp.rs` | a collector that keeps the traces, logs and figures of a story |
+//! | `otlp.rs`, `rotel.rs` | a collector that keeps the traces, logs and figures of a story; one that is not of ours, and hands them on to it |
 //! | `exposition.rs` | pages of `/metrics`, and what a collector is sent of them, read strictly |
 //! | `measure.rs` | what happened and when, for the figures of `docs/faults.md` |
 //! | `contained.rs` | nats-server and PostgreSQL in containers, where that is wanted |
@@ -68,6 +68,7 @@ mod proxy;
 mod question;
 pub mod ready;
 mod reload;
+mod rotel;
 mod second_gateway;
 mod secured;
 mod service;
@@ -100,6 +101,7 @@ pub use postgres::Postgres;
 pub use programs::{built, claude, nats_server, on_path};
 pub use proxy::{Proxy, Way};
 pub use question::{Question, is_footer, said};
+pub use rotel::Rotel;
 pub use second_gateway::SecondGateway;
 pub use secured::{Certificate, Door, Try};
 pub use service::{Environment, Plan, Service};

@@ -7,6 +7,7 @@
 mod tls;
 
 use std::collections::BTreeMap;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +16,10 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_ENCODING;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -229,8 +232,10 @@ async fn listen() -> Result<(TcpListener, SocketAddr)> {
 async fn take(
     State(kept): State<Arc<Mutex<Kept>>>,
     Path(signal): Path<String>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
+    let Ok(body) = unpacked(&headers, body) else { return StatusCode::BAD_REQUEST };
     let mut kept = lock(&kept);
     if kept.is_refusing {
         *kept.refused.entry(signal).or_default() += 1;
@@ -248,6 +253,17 @@ async fn take(
     }
     kept.bodies.push((signal, body));
     StatusCode::OK
+}
+
+/// What was sent: ours comes as it is, and what another collector hands on is packed.
+fn unpacked(headers: &HeaderMap, body: Bytes) -> io::Result<Bytes> {
+    if headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding != "gzip") {
+        return Ok(body);
+    }
+    let mut whole = Vec::new();
+    let most = u64::try_from(KEPT_MAX).unwrap_or(u64::MAX);
+    GzDecoder::new(&*body).take(most).read_to_end(&mut whole)?;
+    Ok(whole.into())
 }
 
 fn of_resource(sent: &ResourceSpans) -> Vec<Span> {

@@ -1,6 +1,6 @@
 //! Where the programs are: ours beside the running one, the others where `cargo xtask` put them.
 //!
-//! `HOLDFAST_NATS_SERVER` and `HOLDFAST_CLAUDE` win; without them the cache of the checkout is
+//! `HOLDFAST_NATS_SERVER`, `HOLDFAST_CLAUDE` and `HOLDFAST_ROTEL` win; without them the cache of the checkout is
 //! looked at. A browser is the machine's own, or what `HOLDFAST_CHROMIUM` names. Nothing is fetched
 //! here: `cargo xtask fetch` does that.
 
@@ -43,6 +43,15 @@ pub fn nats_server() -> Result<PathBuf> {
 /// When there is none, with how to get it.
 pub fn claude() -> Result<PathBuf> {
     fetched("HOLDFAST_CLAUDE", "claude")
+}
+
+/// The OpenTelemetry collector that is not of ours.
+///
+/// # Errors
+///
+/// When there is none, with how to get it.
+pub fn rotel() -> Result<PathBuf> {
+    fetched("HOLDFAST_ROTEL", "rotel-agent")
 }
 
 /// The Chromium to look at pages with.

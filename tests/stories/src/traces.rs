@@ -1,6 +1,7 @@
 //! What a collector sees of a message: one trace from the question to the answer, whoever is killed
 //! meanwhile, no word of anybody's in it, and nothing that waits for it.
 
+mod handed_on;
 mod secured;
 
 use anyhow::{Context as _, Result};
