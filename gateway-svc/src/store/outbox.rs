@@ -247,27 +247,32 @@ impl Store {
 
     /// It is to be tried again, not before `due_ms`.
     pub(crate) async fn try_again(&self, name: &str, due_ms: i64, error: &str) -> Result<()> {
-        sqlx::query(
-            "UPDATE outbox SET due_ms = $2, tries = tries + 1, error = $3, parked = 0
-              WHERE name = $1 AND state = 'due'",
-        )
-        .bind(name)
-        .bind(due_ms)
-        .bind(text(error))
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        self.later(name, due_ms, error, ("due", false)).await
     }
 
     /// It waits for a right that somebody has to give, and is to be tried again, not before `due_ms`.
     pub(crate) async fn park(&self, name: &str, due_ms: i64, error: &str) -> Result<()> {
+        self.later(name, due_ms, error, ("due", true)).await
+    }
+
+    /// It was tried and is to be tried again, not before `due_ms`: in this state, and waiting for a right or
+    /// not.
+    pub(super) async fn later(
+        &self,
+        name: &str,
+        due_ms: i64,
+        error: &str,
+        (state, is_parked): (&str, bool),
+    ) -> Result<()> {
         sqlx::query(
-            "UPDATE outbox SET due_ms = $2, tries = tries + 1, error = $3, parked = 1
+            "UPDATE outbox SET state = $4, due_ms = $2, tries = tries + 1, error = $3, parked = $5
               WHERE name = $1 AND state = 'due'",
         )
         .bind(name)
         .bind(due_ms)
         .bind(text(error))
+        .bind(state)
+        .bind(i64::from(is_parked))
         .execute(&self.pool)
         .await?;
         Ok(())

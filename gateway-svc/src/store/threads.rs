@@ -10,7 +10,7 @@ use schemas::request::Author;
 use sqlx::Row as _;
 
 use super::outbox::{insert_at, leave_place};
-use super::{Result, Store, StoreError, Tx, id, number, text};
+use super::{Result, Store, StoreError, Tx, id, number};
 use crate::crash;
 use crate::names::{is_command, preface};
 use crate::outbox::{Action, Row};
@@ -101,16 +101,7 @@ impl Store {
 
     /// Leaves a row for later, and with it nothing else of its thread.
     pub(crate) async fn put_aside(&self, name: &str, due_ms: i64, error: &str) -> Result<()> {
-        sqlx::query(
-            "UPDATE outbox SET state = 'later', due_ms = $2, tries = tries + 1, error = $3
-              WHERE name = $1 AND state = 'due'",
-        )
-        .bind(name)
-        .bind(due_ms)
-        .bind(text(error))
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        self.later(name, due_ms, error, ("later", false)).await
     }
 
     /// Makes due again what was put aside, behind what is due in its thread. Returns how much.

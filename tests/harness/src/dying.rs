@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use schemas::streams::{self, bucket_stream};
@@ -138,12 +139,15 @@ impl World {
         }
     }
 
-    /// The names of the spools that are there, hidden ones too.
-    fn spools(&self) -> Result<Vec<String>> {
+    /// The spools of the runner that are there, hidden ones too.
+    ///
+    /// # Errors
+    ///
+    /// When no runner was ever at work.
+    pub fn spools(&self) -> Result<Vec<PathBuf>> {
         let folder = self.folder().runner_state().join("spools");
         let entries = fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))?;
-        let names = entries.flatten().map(|entry| entry.file_name().display().to_string());
-        Ok(names.collect())
+        Ok(entries.flatten().map(|entry| entry.path()).collect())
     }
 
     async fn or_fail(&self, result: Result<()>) -> Result<()> {

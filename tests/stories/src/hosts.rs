@@ -209,10 +209,9 @@ async fn a_process_that_has_an_old_number_is_left_alone() -> Result<()> {
     let mut command = std::process::Command::new("sleep");
     let mut other = command.arg("600").env_clear().stdin(std::process::Stdio::null()).spawn()?;
     let mut written = 0;
-    for spool in std::fs::read_dir(world.folder().runner_state().join("spools"))? {
+    for spool in world.spools()? {
         for name in ["used", "started"] {
-            let file =
-                spool.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?.path().join(name);
+            let file = spool.join(name);
             let text = std::fs::read_to_string(&file).context("a spool without its keeper")?;
             let lines = text.lines().map(|line| match line.split_once('=') {
                 Some(("boot", _)) => "boot=another\n".to_owned(),

@@ -5,7 +5,7 @@ use harness::anthropic_sim::script::big_text;
 use harness::discord_sim::{FaultKind, FaultRule, Message, Permissions};
 use harness::{Question, World};
 
-use crate::scene::in_the_middle;
+use crate::scene::{in_the_middle, is_big_text};
 
 /// As many pages as there are.
 const ALL_PAGES: &str = "[answers]\nmax_pages = 100\n";
@@ -13,17 +13,13 @@ const ALL_PAGES: &str = "[answers]\nmax_pages = 100\n";
 /// Discord's limit for a bot's message.
 const PAGE_MAX: usize = 2000;
 
-fn without_space(text: &str) -> String {
-    text.split_whitespace().collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_longer_than_a_record_arrives_whole_in_pages() -> Result<()> {
     let world = World::builder().gateway_toml(ALL_PAGES).start().await?;
     let question = world.say("[[big 100000]]")?;
     let pages = question.pages().await?;
     assert!(pages.iter().all(|page| page.chars().count() <= PAGE_MAX));
-    assert_eq!(without_space(&pages.concat()), without_space(&big_text(100_000)));
+    is_big_text(&pages, 100_000);
     Ok(())
 }
 
@@ -32,7 +28,7 @@ async fn pages_come_in_order_under_the_rate_limits_of_discord() -> Result<()> {
     let world = World::builder().rate_limits().start().await?;
     let question = world.say("[[big 12000]]")?;
     let pages = question.pages().await?;
-    assert_eq!(without_space(&pages.concat()), without_space(&big_text(12_000)));
+    is_big_text(&pages, 12_000);
     Ok(())
 }
 
@@ -47,7 +43,7 @@ async fn pages_come_once_and_in_order_when_both_services_die_between_them() -> R
     world.start_runner().await?;
     world.start_gateway().await?;
     let pages = question.pages().await?;
-    assert_eq!(without_space(&pages.concat()), without_space(&big_text(12_000)));
+    is_big_text(&pages, 12_000);
     Ok(())
 }
 

@@ -22,8 +22,9 @@ mod status;
 mod threads;
 
 use anyhow::Result;
-use harness::anthropic_sim::script::big_text;
 use harness::{Question, World};
+
+use crate::scene::is_big_text;
 
 /// A question whose claude is at work until a gate is opened.
 const AT_WORK: &str = "[[think hm]] [[wait go]] [[say the answer]]";
@@ -33,10 +34,6 @@ const THREE_PAGES: &str = "[[big 4500]]";
 const LONG: &str = "[[big 30000]]";
 /// It comes in pages and not as a file.
 const ALL_PAGES: &str = "[answers]\nmax_pages = 100\n";
-
-fn without_space(text: &str) -> String {
-    text.split_whitespace().collect()
-}
 
 /// The answer comes once; a second answer behind it proves that no more is to come, since what is
 /// owed to a thread is done in order. Each question had one claude.
@@ -50,7 +47,7 @@ async fn is_answered_once(world: &World, question: Question<'_>) -> Result<()> {
 /// The answer of so many characters comes whole, once.
 async fn is_whole(world: &World, question: Question<'_>, characters: usize) -> Result<()> {
     let pages = question.pages().await?;
-    assert_eq!(without_space(&pages.concat()), without_space(&big_text(characters)));
+    is_big_text(&pages, characters);
     let pages: Vec<&str> = pages.iter().map(String::as_str).collect();
     nothing_more_comes(world, question, &pages).await?;
     assert_eq!(world.ledger().count("begin"), 2, "one for each question");

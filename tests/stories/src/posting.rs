@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use harness::anthropic_sim::script::big_text;
 use harness::discord_sim::{FaultKind, FaultRule, Message};
 use harness::{Question, World};
 
-use crate::scene::is_answered_once;
+use crate::scene::{is_answered_once, is_big_text};
 
 /// The route by which all is posted.
 const POSTS: &str = "/channels/{id}/messages";
@@ -53,10 +52,6 @@ async fn an_answer_waits_as_long_as_discord_tells_it_to() -> Result<()> {
         .await
 }
 
-fn without_space(text: &str) -> String {
-    text.split_whitespace().collect()
-}
-
 /// Waits until the bot has posted so many messages in the thread.
 async fn posts(world: &World, question: Question<'_>, count: usize) -> Result<()> {
     let thread = question.thread();
@@ -80,7 +75,7 @@ async fn is_whole_after_a_kill(next_page: FaultKind, visible: usize) -> Result<(
     world.discord().clear_faults();
     world.start_gateway().await?;
     let pages = question.pages().await?;
-    assert_eq!(without_space(&pages.concat()), without_space(&big_text(12_000)));
+    is_big_text(&pages, 12_000);
     assert_eq!(question.said_in_thread()?, pages, "nothing was posted twice");
     Ok(())
 }
@@ -105,7 +100,7 @@ async fn a_page_that_is_refused_is_said_plainly_in_its_place() -> Result<()> {
     // All that was said when the mark is there.
     let pages = question.pages().await?;
     assert_eq!(world.discord().view(|view| view.faults_left), 0);
-    assert_eq!(without_space(&pages.concat()), without_space(&big_text(4500)));
+    is_big_text(&pages, 4500);
     assert_eq!(question.said_in_thread()?, pages, "nothing came behind the mark");
     Ok(())
 }

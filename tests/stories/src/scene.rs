@@ -4,6 +4,7 @@
 //! A story whose end claims more than these has one of its own.
 
 use anyhow::Result;
+use harness::anthropic_sim::script::big_text;
 use harness::discord_sim::{BOT_ID, FaultKind, FaultRule, MessageId};
 use harness::{Colleague, Question, World};
 
@@ -40,6 +41,13 @@ pub(crate) async fn claudes_for_the_answer(world: &World, question: Question<'_>
     assert_eq!(follow_up.mark().await?, "✅");
     assert_eq!(question.said_in_thread()?, ["the answer", "the second"]);
     Ok(begun)
+}
+
+/// The pages are the text of so many characters that `[[big …]]` lets claude say, but for the space where
+/// a page ends.
+pub(crate) fn is_big_text(pages: &[String], characters: usize) {
+    let without_space = |text: &str| text.split_whitespace().collect::<String>();
+    assert_eq!(without_space(&pages.concat()), without_space(&big_text(characters)));
 }
 
 /// Stops the second runner when nothing is left of its host.

@@ -2,7 +2,6 @@
 //! and over every restart.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -32,18 +31,13 @@ async fn is_at_the_tool(world: &World) -> Result<()> {
     world.notes("the tool", |ledger| ledger.count("tool") == 1).await
 }
 
-/// The spools of the runner.
-fn spools(world: &World) -> Vec<PathBuf> {
-    let found = fs::read_dir(world.folder().runner_state().join("spools"));
-    found.into_iter().flatten().flatten().map(|spool| spool.path()).collect()
-}
-
 /// Waits until claude has read what was sent into its run, beside the question: it says so itself.
 pub(crate) async fn has_read_both(world: &World) -> Result<()> {
     let is_read =
         |line: &&str| line.contains("\"command_lifecycle\"") && line.contains("\"queued\"");
     let read = || {
-        let journals = spools(world).into_iter().map(|spool| spool.join("journal"));
+        let spools = world.spools().unwrap_or_default();
+        let journals = spools.into_iter().map(|spool| spool.join("journal"));
         let texts = journals.filter_map(|journal| fs::read(journal).ok());
         texts.map(|it| String::from_utf8_lossy(&it).lines().filter(is_read).count()).sum::<usize>()
     };
@@ -301,7 +295,11 @@ async fn what_was_sent_into_a_run_that_is_tried_again_is_said_again() -> Result<
     assert_eq!(question.mark().await?, "⏹️");
     assert_eq!(waits.mark().await?, "⏹️");
     all_restart(&world).await?;
-    world.until("the end of the first attempt", || spools(&world).is_empty()).await?;
+    world
+        .until("the end of the first attempt", || {
+            world.spools().is_ok_and(|spools| spools.is_empty())
+        })
+        .await?;
     let again = asks(&world, question, "Retry").await?;
     assert_eq!(click(&world, "bob", &again).await?, "Trying again.");
     has_read_both(&world).await?;
