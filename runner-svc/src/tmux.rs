@@ -35,6 +35,9 @@ pub(crate) const OLDEST: Version = Version { major: 3, minor: 0 };
 
 /// How many lines can be scrolled back in the view.
 const HISTORY_LINES: &str = "20000";
+/// Keys are keys, however soon one comes after another: tmux takes what comes within a millisecond for
+/// pasted, and over a slow line, or on a busy host, the D of Ctrl+B D would leave nobody.
+const NEVER_PASTED: &str = "0";
 /// The size of a window that nobody is attached to.
 const SIZE: [&str; 4] = ["-x", "160", "-y", "48"];
 
@@ -203,6 +206,7 @@ impl Tmux {
     pub(crate) async fn new_session(&self, name: &str, dir: &Path) -> Result<(), TmuxError> {
         let name = SessionName::parse(name)?;
         let mut words = Words::new(&["set-option", "-g", "history-limit", HISTORY_LINES, ";"]);
+        words.add(&["set-option", "-g", "assume-paste-time", NEVER_PASTED, ";"]);
         words.add(&["new-session", "-d", "-s", name.0, "-n", KEEPER_WINDOW]).add(&SIZE);
         words.add(&["--"]).add(&self.window("keep", dir));
         let is_to_wait = |said: &str| is_going(said) || is_no_server(said);

@@ -49,10 +49,10 @@ impl Terminal {
         if is_dead == "1" { code.parse().ok() } else { None }
     }
 
-    /// Presses a key, as tmux calls it.
-    pub fn press(&self, key: &str) {
+    /// Presses keys, as tmux calls them, so fast that they come at once.
+    pub fn press(&self, keys: &[&str]) {
         // A terminal that is gone takes no keys.
-        let _ = tmux(&self.socket, &["send-keys", key]);
+        let _ = tmux(&self.socket, &[&["send-keys"], keys].concat());
     }
 }
 

@@ -55,9 +55,7 @@ async fn is_seen_at_work(world: &World, question: Question<'_>) -> Result<()> {
     let terminal = world.runner_terminal(&["attach", &thread]).await?;
     world.until("the tool on the screen", || terminal.screen().contains("Bash until [ -e")).await?;
     // It looks on and does not take part: keys reach nobody, but for those that leave.
-    terminal.press("C-c");
-    terminal.press("C-b");
-    terminal.press("d");
+    terminal.press(&["C-c", "C-b", "d"]);
     world.until("the end of looking on", || terminal.ended() == Some(0)).await
 }
 
