@@ -2,8 +2,9 @@
 //!
 //! Containers take a build of the harness that can speak to the engine (its feature `containers`), the
 //! images that `docker-compose.yml` names, and somebody who takes away what a story left that was killed:
-//! that is done here, by a label that no other run has.
+//! that is done here, by a label with the number of the run's xtask.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -54,7 +55,9 @@ impl Servers {
         say(&format!("test: {} from containers, engine {version}", images.join(" and ")));
         all.push((VARIABLE.to_owned(), "containers".to_owned()));
         all.push((LABEL_VARIABLE.to_owned(), std::process::id().to_string()));
-        Ok(Self::Containers(all))
+        let servers = Self::Containers(all);
+        servers.take_away()?;
+        Ok(servers)
     }
 
     /// Lets cargo build what they need.
@@ -73,20 +76,45 @@ impl Servers {
         }
     }
 
-    /// Takes away the containers that this run's tests have left, if they have.
+    /// Takes away the containers that tests have left: those of this run, and of runs that were cut off.
     ///
     /// # Errors
     ///
     /// When the engine does not.
     pub(crate) fn take_away(&self) -> Result<()> {
         let Self::Containers(_) = self else { return Ok(()) };
-        let filter = format!("label={LABEL}={}", std::process::id());
-        let left = docker(&["ps", "--all", "--quiet", "--filter", &filter])?;
-        let left: Vec<_> = left.split_whitespace().collect();
+        let format = format!("{{{{.ID}}}} {{{{.Label {LABEL:?}}}}}");
+        let filter = format!("label={LABEL}");
+        let all = docker(&["ps", "--all", "--filter", &filter, "--format", &format])?;
+        let is_over = |run: &str| run == std::process::id().to_string() || !is_alive(run);
+        let left: Vec<_> = of_runs(&all, is_over).collect();
         if left.is_empty() {
             return Ok(());
         }
         say(&format!("test: {} containers of tests that were killed are taken away", left.len()));
         docker(&[&["rm", "--force", "--volumes"], left.as_slice()].concat()).map(drop)
+    }
+}
+
+/// Whether the xtask of this number is there.
+fn is_alive(run: &str) -> bool {
+    Path::new("/proc").join(run).exists()
+}
+
+/// The containers of a list whose run is one of these; the list has a container and its run on each line.
+fn of_runs(list: &str, is: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
+    let pairs = list.lines().filter_map(|line| line.split_once(' '));
+    pairs.filter(move |(_, run)| is(run)).map(|(container, _)| container)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_run_still_uses_stays() {
+        let list = "0a1 12\n0b2 13\n0c3 12\n0d4\n";
+        assert_eq!(of_runs(list, |run| run == "12").collect::<Vec<_>>(), ["0a1", "0c3"]);
+        assert!(is_alive(&std::process::id().to_string()) && !is_alive("0"));
     }
 }
