@@ -1,8 +1,8 @@
 //! Where the programs are: ours beside the running one, the others where `cargo xtask` put them.
 //!
-//! `HOLDFAST_NATS_SERVER`, `HOLDFAST_CLAUDE` and `HOLDFAST_ROTEL` win; without them the cache of the checkout is
-//! looked at. A browser is the machine's own, or what `HOLDFAST_CHROMIUM` names. Nothing is fetched
-//! here: `cargo xtask fetch` does that.
+//! `HOLDFAST_NATS_SERVER`, `HOLDFAST_CLAUDE` and `HOLDFAST_ROTEL` win; without them the cache of the
+//! checkout is looked at. A browser is the machine's own, or what `HOLDFAST_CHROMIUM` names. Nothing is
+//! fetched here: `cargo xtask fetch` does that.
 
 use std::env;
 use std::path::{Path, PathBuf};
