@@ -151,6 +151,11 @@ async fn bench(cli: &Cli) -> Result<()> {
 
 async fn measure(size: Size, quick: bool) -> Result<Figures> {
     let host = host::Host::look()?;
+    // First, since these are what can come to nothing; thousands of threads take most of the time.
+    say("bench: after faults …");
+    let recovery = recovery::measure(size.tries).await?;
+    say("bench: after the loss of a host, and of gateways …");
+    let several = several::measure(size.deaths).await?;
     say("bench: starting nats-server, gateway and runner …");
     let mut place = Place::start(&Scene::one_runner()).await?;
     let idle = load::memory(&mut place)?;
@@ -176,10 +181,6 @@ async fn measure(size: Size, quick: bool) -> Result<Figures> {
     let busy = load::at_work(&mut place, size.at_work).await?;
     place.end().await?;
     let runners = fleet::measure(size.runners, size.fleet_runs).await?;
-    say("bench: after faults …");
-    let recovery = recovery::measure(size.tries).await?;
-    say("bench: after the loss of a host, and of gateways …");
-    let several = several::measure(size.deaths).await?;
     Ok(Figures {
         quick,
         host,

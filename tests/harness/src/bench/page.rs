@@ -102,7 +102,7 @@ pub(crate) fn write(figures: &Figures) -> String {
             "Memory",
             &format!(
                 "Idle: started, and nobody asked. Busy: {} claudes at work, each in a thread of \
-                 its own, after all the other figures were taken. The largest of each kind.",
+                 its own. The largest of each kind.",
                 figures.at_work
             ),
             "| | idle | busy |\n|---|---|---|",
