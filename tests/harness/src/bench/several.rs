@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use harness::discord_sim::{BOT_ID, FaultKind, FaultRule};
+use harness::discord_sim::{BOT_ID, FaultKind, FaultRule, Message};
 use harness::{Ledger, Part, Postgres, World};
 use schemas::streams::{ACK_WAIT, TAKEOVER};
 use serde_json::Value;
@@ -99,7 +99,7 @@ impl Several {
             let from = now_ns();
             world.kill_second(&mut second)?;
             let is_it =
-                |it: &harness::discord_sim::Message| it.author == BOT_ID && it.content == text;
+                |it: &Message| it.author == BOT_ID && it.content.lines().next() == Some(&text);
             let thread = first.thread();
             let posted =
                 world.sees("the post", |view| view.guild.messages(thread).any(is_it).then(now_ns));
