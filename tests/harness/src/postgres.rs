@@ -1,9 +1,9 @@
 //! A real PostgreSQL server for gateways that share a store: made, served and ended in a temporary
 //! folder.
 //!
-//! It listens on a loopback port and on a socket in its folder. A shell between us holds the other end of
-//! a pipe: when we are gone, however we went, the pipe ends, and it ends the server by its process
-//! id. Where there is no server the story fails, and says how to get one. It can be a container as well
+//! It listens on a loopback port and on a socket in its folder. A shell beside it holds the other end of
+//! a pipe: when we are gone, however we went, the pipe ends, and it ends the server's process group.
+//! Where there is no server the story fails, and says how to get one. It can be a container as well
 //! (`contained.rs`), which ends itself by the same trick.
 
 use std::env;
@@ -44,8 +44,10 @@ const INITDB: [&str; 6] = [
 ];
 /// How long a container may take to be gone that was killed.
 const GONE_WITHIN: Duration = Duration::from_secs(30);
-/// Starts the server, and ends it at once when there is nothing more to read.
-const WATCH: &str = r#""$@" & server=$!; read -r _; kill -QUIT "$server"; wait "$server""#;
+/// Becomes the server, and ends its process group at once when there is nothing more to read. It is the
+/// server that is in front: one behind would begin with SIGQUIT ignored, and miss an early one.
+const WATCH: &str = "exec 3<&0; (trap '' QUIT; read -r _ <&3; kill -QUIT 0) & \
+                     exec \"$@\" </dev/null 3<&-";
 /// What to do where there is no server.
 const HOW: &str = "no PostgreSQL: run `cargo xtask fetch`, which brings one, or set \
                    HOLDFAST_POSTGRES to a folder with bin/initdb and bin/postgres";

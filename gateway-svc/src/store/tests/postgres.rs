@@ -2,8 +2,8 @@
 //!
 //! Its programs are those of `HOLDFAST_POSTGRES`, of PATH, of the system's packages, or what
 //! `cargo xtask fetch` brought, in this order. It listens on a socket in its folder and nowhere
-//! else. A shell between us holds the other end of a pipe: when we are gone, however we went, the
-//! pipe ends, and it ends the server by its process id.
+//! else. A shell beside it holds the other end of a pipe: when we are gone, however we went, the
+//! pipe ends, and it ends the server with its process group.
 //!
 //! Never skips: where there is no server the test fails, and says how to get one.
 
@@ -32,8 +32,10 @@ const SETTINGS: [&str; 5] = [
     "autovacuum=off",
     "log_min_messages=warning",
 ];
-/// Starts the server, and ends it at once when there is nothing more to read.
-const WATCH: &str = r#""$@" & server=$!; read -r _; kill -QUIT "$server"; wait "$server""#;
+/// Becomes the server, and ends its process group at once when there is nothing more to read. It is the
+/// server that is in front: one behind would begin with SIGQUIT ignored, and miss an early one.
+const WATCH: &str = "exec 3<&0; (trap '' QUIT; read -r _ <&3; kill -QUIT 0) & \
+                     exec \"$@\" </dev/null 3<&-";
 
 /// A server that is ours alone.
 pub(super) struct Server {
