@@ -181,7 +181,7 @@ async fn begin(
         sessions: Sessions::new(&config.state_dir),
         live: Live::default(),
         candidates: Candidates::default(),
-        directories: Directories::default(),
+        directories: Directories::new(stop.clone()),
         slots: Arc::clone(&slots),
         patience,
         env,

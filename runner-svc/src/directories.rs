@@ -6,7 +6,8 @@
 //!
 //! A hint derived from the spools, never the truth: after a restart whatever is at work is put in
 //! again by adoption, before any work is asked for. It knows nothing of worktrees; each of those is
-//! a directory that nobody else comes to.
+//! a directory that nobody else comes to. And it lets nobody in any more once the runner is to end: who
+//! leaves then has ended nothing, its claude goes on in its keeper.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// The most runs that wait for a directory without a slot. Each is a few kilobytes and a
 /// subscription; whoever comes when so many wait keeps its slot, and less new work is asked for.
@@ -25,12 +27,18 @@ pub(crate) type Slot = OwnedSemaphorePermit;
 /// The directories in which something is at work.
 #[derive(Debug)]
 pub(crate) struct Directories {
-    rooms: Rooms,
+    house: Arc<House>,
     /// The places of those who wait without a slot.
     lobby: Semaphore,
 }
 
-type Rooms = Arc<Mutex<HashMap<PathBuf, Room>>>;
+/// All directories, each there only while something is at work in it.
+#[derive(Debug)]
+struct House {
+    rooms: Mutex<HashMap<PathBuf, Room>>,
+    /// That the runner is to end.
+    stop: CancellationToken,
+}
 
 /// One directory.
 #[derive(Debug, Default)]
@@ -43,13 +51,15 @@ struct Room {
 /// Being at work in a directory. Dropping it lets the next one in.
 #[derive(Debug)]
 struct Inside {
-    rooms: Rooms,
+    house: Arc<House>,
     path: PathBuf,
     slot: Option<Slot>,
 }
 
-fn lock(rooms: &Rooms) -> MutexGuard<'_, HashMap<PathBuf, Room>> {
-    rooms.lock().unwrap_or_else(PoisonError::into_inner)
+impl House {
+    fn rooms(&self) -> MutexGuard<'_, HashMap<PathBuf, Room>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The name that a directory has here. One that is gone has the name it is called by.
@@ -57,13 +67,13 @@ fn name_of(directory: &Path) -> PathBuf {
     fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned())
 }
 
-impl Default for Directories {
-    fn default() -> Self {
-        Self { rooms: Rooms::default(), lobby: Semaphore::new(WAITING_MAX) }
-    }
-}
-
 impl Directories {
+    /// Nobody is at work yet; nobody is let in after `stop`.
+    pub(crate) fn new(stop: CancellationToken) -> Self {
+        let house = Arc::new(House { rooms: Mutex::default(), stop });
+        Self { house, lobby: Semaphore::new(WAITING_MAX) }
+    }
+
     /// Waits until nothing else is at work in a directory.
     async fn enter(&self, directory: &Path, slot: Option<Slot>) -> Inside {
         let turn = match self.knock(directory) {
@@ -88,14 +98,14 @@ impl Directories {
     /// Goes in whoever else is there: for what is at work already.
     fn enter_anyway(&self, directory: &Path, slot: Option<Slot>) -> Inside {
         let path = name_of(directory);
-        lock(&self.rooms).entry(path.clone()).or_default().inside += 1;
-        Inside { rooms: Arc::clone(&self.rooms), path, slot }
+        self.house.rooms().entry(path.clone()).or_default().inside += 1;
+        Inside { house: Arc::clone(&self.house), path, slot }
     }
 
     /// Goes in if nobody is there; otherwise gets a place in the queue.
     fn knock(&self, directory: &Path) -> Result<Inside, oneshot::Receiver<Inside>> {
         let path = name_of(directory);
-        let mut rooms = lock(&self.rooms);
+        let mut rooms = self.house.rooms();
         let room = rooms.entry(path.clone()).or_default();
         if 0 < room.inside {
             let (sender, receiver) = oneshot::channel();
@@ -104,7 +114,7 @@ impl Directories {
             return Err(receiver);
         }
         room.inside = 1;
-        Ok(Inside { rooms: Arc::clone(&self.rooms), path, slot: None })
+        Ok(Inside { house: Arc::clone(&self.house), path, slot: None })
     }
 }
 
@@ -204,7 +214,10 @@ impl Seat {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let mut rooms = lock(&self.rooms);
+        if self.house.stop.is_cancelled() {
+            return;
+        }
+        let mut rooms = self.house.rooms();
         let Some(room) = rooms.get_mut(&self.path) else { return };
         room.inside -= 1;
         if 0 < room.inside {
@@ -218,7 +231,7 @@ impl Drop for Inside {
         drop(rooms);
         if let Some(next) = next {
             let inside = Inside {
-                rooms: Arc::clone(&self.rooms),
+                house: Arc::clone(&self.house),
                 path: self.path.clone(),
                 slot: self.slot.take(),
             };
@@ -234,6 +247,10 @@ mod tests {
     use futures_util::FutureExt as _;
     use std::pin::pin;
 
+    fn open() -> Directories {
+        Directories::new(CancellationToken::new())
+    }
+
     fn slots(count: usize) -> (Arc<Semaphore>, impl FnMut() -> Option<Slot>) {
         let all = Arc::new(Semaphore::new(count));
         let from = Arc::clone(&all);
@@ -242,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_is_inside_and_the_others_wait_in_order() {
-        let all = Directories::default();
+        let all = open();
         let folder = tempfile::tempdir().unwrap();
         let first = all.enter(folder.path(), None).await;
         let mut second = pin!(all.enter(folder.path(), None));
@@ -256,12 +273,25 @@ mod tests {
         assert!(third.as_mut().now_or_never().is_none());
         drop(second);
         drop(third.await);
-        assert!(lock(&all.rooms).is_empty());
+        assert!(all.house.rooms().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_leaves_because_the_runner_ends_lets_nobody_in() {
+        let stop = CancellationToken::new();
+        let all = Directories::new(stop.clone());
+        let first = all.enter(Path::new("/a"), None).await;
+        let mut second = pin!(all.enter(Path::new("/a"), None));
+        assert!(second.as_mut().now_or_never().is_none());
+        stop.cancel();
+        drop(first);
+        assert!(second.now_or_never().is_none(), "the first one's claude is at work");
+        assert!(all.enter(Path::new("/a"), None).now_or_never().is_none());
     }
 
     #[tokio::test]
     async fn another_name_of_a_directory_leads_to_the_same_one() {
-        let all = Directories::default();
+        let all = open();
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();
@@ -272,7 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_waiting_holds_up_nobody() {
-        let all = Directories::default();
+        let all = open();
         let first = all.enter(Path::new("/a"), None).await;
         let mut gone = Box::pin(all.enter(Path::new("/a"), None));
         assert!(gone.as_mut().now_or_never().is_none());
@@ -289,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_has_no_slot_and_gets_that_of_who_leaves() {
-        let all = Directories::default();
+        let all = open();
         let (free, mut take) = slots(2);
         let first = all.enter(Path::new("/a"), take()).await;
         let mut second = pin!(all.enter(Path::new("/a"), take()));
@@ -303,7 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn when_too_many_wait_the_next_one_keeps_its_slot() {
-        let all = Directories::default();
+        let all = open();
         let (free, mut take) = slots(3);
         let first = all.enter(Path::new("/a"), take()).await;
         let mut waiting: Vec<_> =
@@ -324,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_seat_keeps_its_directory_until_it_leaves_and_its_slot_beyond() {
-        let all = Directories::default();
+        let all = open();
         let (free, mut take) = slots(1);
         let seat = Seat::new(take());
         seat.move_to(&all, Path::new("/a")).await;
@@ -344,7 +374,7 @@ mod tests {
 
     #[tokio::test]
     async fn new_work_waits_for_all_that_was_at_work_before() {
-        let all = Directories::default();
+        let all = open();
         let one = all.enter_anyway(Path::new("/a"), None);
         let two = all.enter_anyway(Path::new("/a"), None);
         let mut next = pin!(all.enter(Path::new("/a"), None));
@@ -358,7 +388,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_a_person_lends_the_slot_and_whoever_follows_knows() {
         let (all, mut slot) = slots(2);
-        let (directories, folder) = (Directories::default(), tempfile::tempdir().unwrap());
+        let (directories, folder) = (open(), tempfile::tempdir().unwrap());
         let first = Seat::new(slot());
         first.move_to(&directories, folder.path()).await;
         let second = Seat::new(slot());
