@@ -61,7 +61,7 @@ use clap::{Parser, Subcommand};
 use platform::config::{ConfigError, Environment, environment, keys};
 use platform::metrics::{Identity, Metrics};
 use platform::supervisor::Supervisor;
-use platform::{EXIT_CONFIG, shutdown, telemetry};
+use platform::{EXIT_CONFIG, shutdown, telemetry, terminal};
 use schemas::ids::{ProjectName, RunId, RunnerId, ThreadId};
 use tokio_util::sync::CancellationToken;
 
@@ -215,7 +215,7 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
         Command::Doctor => {
             let config = config::Config::load(cli.config, &env)?;
             let findings = runtime()?.block_on(doctor::examine(&config));
-            Ok(platform::doctor::report(&findings))
+            Ok(platform::doctor::report(&findings).context("cannot say what was found")?)
         }
         Command::AcceptBus => {
             let config = config::Config::load(cli.config, &env)?;
@@ -225,26 +225,26 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
         }
         Command::AcceptStore => {
             let config = config::Config::load(cli.config, &env)?;
-            Ok(say(&runtime()?.block_on(put_back::accept(&config))?))
+            Ok(say(&runtime()?.block_on(put_back::accept(&config))?)?)
         }
         Command::Move { thread, runner } => {
             arm(&env)?;
             let config = config::Config::load(cli.config, &env)?;
-            Ok(say(&runtime()?.block_on(operator::move_thread(&config, thread, &runner))?))
+            Ok(say(&runtime()?.block_on(operator::move_thread(&config, thread, &runner))?)?)
         }
         Command::Owner { project, runner } => {
             arm(&env)?;
             let config = config::Config::load(cli.config, &env)?;
-            Ok(say(&runtime()?.block_on(operator::owner(&config, &project, &runner))?))
+            Ok(say(&runtime()?.block_on(operator::owner(&config, &project, &runner))?)?)
         }
         Command::OfStore(command) => {
             let books = Books::load(cli.config, &env)?;
-            Ok(say(&runtime()?.block_on(of_store(command, &books))?))
+            Ok(say(&runtime()?.block_on(of_store(command, &books))?)?)
         }
         Command::Provision(ref wanted @ provision::Wanted { out: Some(ref dir), .. }) => {
             arm(&env)?;
             let names = config::Names::load(cli.config, &env)?;
-            Ok(say(&provision::write_keys(dir, wanted, names)?.join("\n")))
+            Ok(say(&provision::write_keys(dir, wanted, names)?.join("\n"))?)
         }
         Command::Provision(wanted) => {
             let streams = config::Streams::load(cli.config, &env)?;
@@ -254,11 +254,11 @@ fn run(cli: Cli) -> Result<ExitCode, Ended> {
         }
         Command::Openapi => {
             let description = api::description().context("a description is JSON")?;
-            Ok(say(description.trim_end()))
+            Ok(say(description.trim_end())?)
         }
         Command::ConfigKeys => {
             let tables = config::described().map_err(anyhow::Error::new)?;
-            Ok(say(&keys::page(&tables)))
+            Ok(say(&keys::page(&tables))?)
         }
         Command::TimeCommits { count } => {
             let config = config::Config::load(cli.config, &env)?;
@@ -303,11 +303,10 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Runtime::new().context("the system gives no threads")
 }
 
-/// Says what was done.
-#[expect(clippy::print_stdout, reason = "what the person asked for")]
-fn say(line: &str) -> ExitCode {
-    println!("{line}");
-    ExitCode::SUCCESS
+/// Says what was done, or what was asked for.
+fn say(line: &str) -> anyhow::Result<ExitCode> {
+    terminal::say(format_args!("{line}\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says what is wrong with the configuration.

@@ -4,6 +4,7 @@
 //! What is checked is the service's own. Nothing is mended here.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::Readiness;
 use crate::reload::Current;
+use crate::terminal;
 
 /// How often all is looked at while all is well. It starts claude and asks Discord and NATS, so it is
 /// no matter of seconds.
@@ -76,12 +78,15 @@ pub async fn keep_looking<T, F>(
     }
 }
 
-/// Prints all findings. Success only if all is well.
-#[expect(clippy::print_stdout, reason = "what the person asked for")]
-pub fn report(findings: &[Finding]) -> ExitCode {
+/// Says all findings. Success only if all is well.
+///
+/// # Errors
+///
+/// When they cannot be written.
+pub fn report(findings: &[Finding]) -> io::Result<ExitCode> {
     for finding in findings {
-        println!("{finding}");
+        terminal::say(format_args!("{finding}\n"))?;
     }
     let all_well = findings.iter().all(|finding| finding.found.is_ok());
-    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,9 +1,10 @@
 //! What a command tells a person at a terminal: tables, moments, texts without what a terminal obeys.
 //!
-//! Pure. Columns are as wide as a terminal shows them. Nothing is cut here but what the caller asks for,
-//! and nothing that others wrote reaches the terminal unclean.
+//! Pure but for [`say`]. Columns are as wide as a terminal shows them. Nothing is cut here but what the
+//! caller asks for, and nothing that others wrote reaches the terminal unclean.
 
 use std::fmt;
+use std::io::{self, Write as _};
 
 use unicode_width::UnicodeWidthStr as _;
 
@@ -11,6 +12,20 @@ use unicode_width::UnicodeWidthStr as _;
 const GAP: &str = "  ";
 /// How long a day is, in seconds.
 const DAY_S: i64 = 86_400;
+
+/// Says on stdout what was asked for, as it is: line breaks are the caller's. Whoever has read enough, as
+/// `head` has, is told no more, and the command goes on.
+///
+/// # Errors
+///
+/// When it cannot be written, as into a file on a full disk.
+pub fn say(text: impl fmt::Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        said => said,
+    }
+}
 
 /// Rows under a head, in columns.
 #[derive(Clone, Debug, Default)]

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use platform::config::Environment;
+use platform::terminal::say;
 use schemas::ids::ProjectName;
 
 use self::place::{Kind, Place};
@@ -129,7 +130,7 @@ pub(crate) fn install(
     for file in wanted {
         let found = read(&file.path)?;
         let step = step(file.kind, &file.text, found.as_deref(), told.force);
-        say(&told_of(step, &file, found.as_deref().unwrap_or_default(), told.dry_run));
+        say(told_of(step, &file, found.as_deref().unwrap_or_default(), told.dry_run))?;
         steps.push((step, file));
     }
     if steps.iter().any(|(step, _)| *step == Step::NotOurs) {
@@ -144,7 +145,7 @@ pub(crate) fn install(
         }
     }
     let config = Config::load(Some(place.config.clone()), env, host).ok();
-    say(&texts::next(told.system, told.no_unit, config.as_ref().map(Config::provision)));
+    say(texts::next(told.system, told.no_unit, config.as_ref().map(Config::provision)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -190,7 +191,7 @@ fn config_text(
     }
     let claude = env.get("PATH").and_then(|path| place::on_path(path, "claude"));
     if claude.is_none() {
-        say("claude is not on the PATH: install it, or name it in claude.program\n");
+        say("claude is not on the PATH: install it, or name it in claude.program\n")?;
     }
     let text = texts::config(host, told.nats.as_deref(), claude.as_deref(), &projects);
     // As it will be read by the service, which has none of what this shell sets.
@@ -248,18 +249,18 @@ pub(crate) fn uninstall(
     for path in config.into_iter().chain([&place.unit]) {
         let shown = path.display();
         match read(path)? {
-            None => say(&format!("not there  {shown}\n")),
+            None => say(format_args!("not there  {shown}\n"))?,
             Some(text) if !stamp::is_unchanged(&text) => {
-                say(&format!("KEPT       {shown}: somebody has written or changed it\n"));
+                say(format_args!("KEPT       {shown}: somebody has written or changed it\n"))?;
             }
-            Some(_) if told.dry_run => say(&format!("to go      {shown}\n")),
+            Some(_) if told.dry_run => say(format_args!("to go      {shown}\n"))?,
             Some(_) => {
                 remove(path).with_context(|| format!("cannot take away {shown}"))?;
-                say(&format!("taken away {shown}\n"));
+                say(format_args!("taken away {shown}\n"))?;
             }
         }
     }
-    say(texts::after_uninstall(told.system));
+    say(texts::after_uninstall(told.system))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -275,11 +276,6 @@ fn read(path: &Path) -> anyhow::Result<Option<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
-}
-
-#[expect(clippy::print_stdout, reason = "what the person asked for")]
-fn say(text: &str) {
-    print!("{text}");
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ mod worktree;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,7 +52,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use platform::config::{ConfigError, environment, keys};
 use platform::metrics::{Identity, Metrics};
-use platform::{EXIT_CONFIG, shutdown, telemetry};
+use platform::{EXIT_CONFIG, shutdown, telemetry, terminal};
 use schemas::ids::{RunId, ThreadId};
 use tokio_util::sync::CancellationToken;
 
@@ -250,14 +251,12 @@ fn start_telemetry(config: &config::Config) -> anyhow::Result<telemetry::Telemet
 #[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
 fn doctor(config: config::Config, env: Env) -> anyhow::Result<ExitCode> {
     let findings = runtime()?.block_on(doctor::examine(&config, &env));
-    Ok(platform::doctor::report(&findings))
+    Ok(platform::doctor::report(&findings)?)
 }
 
-#[expect(clippy::print_stdout, reason = "what the person asked for")]
 fn list(config: &config::Config, env: &Env, json: bool) -> anyhow::Result<ExitCode> {
     let here = runtime()?.block_on(shell::here(config, env))?;
-    println!("{}", if json { serde_json::to_string_pretty(&here)? } else { here.table() });
-    Ok(ExitCode::SUCCESS)
+    say(if json { serde_json::to_string_pretty(&here)? } else { here.table() })
 }
 
 fn attach(config: &config::Config, env: &Env, thread: ThreadId) -> anyhow::Result<ExitCode> {
@@ -287,24 +286,24 @@ fn accept_name(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
-#[expect(clippy::print_stdout, reason = "what the person asked for")]
 fn drain(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
     draining::begin(&config.state_dir).context("cannot write into the state directory")?;
-    println!("{} takes no new work; `drain --off` ends that", config.name);
-    Ok(ExitCode::SUCCESS)
+    say(format_args!("{} takes no new work; `drain --off` ends that", config.name))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "every command is given the same")]
-#[expect(clippy::print_stdout, reason = "what the person asked for")]
 fn drain_off(config: config::Config, _: Env) -> anyhow::Result<ExitCode> {
     draining::end(&config.state_dir).context("cannot write into the state directory")?;
-    println!("{} takes work", config.name);
-    Ok(ExitCode::SUCCESS)
+    say(format_args!("{} takes work", config.name))
 }
 
-#[expect(clippy::print_stdout, reason = "what was asked for")]
 fn config_keys() -> anyhow::Result<ExitCode> {
-    println!("{}", keys::page(&config::described()?));
+    say(keys::page(&config::described()?))
+}
+
+/// Says what was done, or what was asked for.
+fn say(line: impl fmt::Display) -> anyhow::Result<ExitCode> {
+    terminal::say(format_args!("{line}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,8 +4,12 @@
 
 mod host;
 
+use std::ffi::OsString;
+use std::fs::File;
+use std::process::{Output, Stdio};
+
 use anyhow::{Context as _, Result, ensure};
-use harness::{Question, World};
+use harness::{Part, Question, World};
 use serde_json::Value;
 
 use crate::deciding::{failed_and_mended, order, plain_world};
@@ -188,5 +192,40 @@ async fn what_makes_no_sense_is_refused_with_what_would() -> Result<()> {
         assert!(why.contains(expected), "{words:?}: {why}");
     }
     assert_eq!(json(&world, &["runs"]).await?, serde_json::json!({"runs": []}));
+    Ok(())
+}
+
+/// Carries out a command whose stdout is this one.
+async fn into(world: &World, part: Part, words: &[&str], out: impl Into<Stdio>) -> Result<Output> {
+    let mut plan = world.plan(part).await;
+    plan.args.pop();
+    plan.args.extend(words.iter().map(OsString::from));
+    let mut command = plan.command()?;
+    command.stdout(out).stderr(Stdio::piped());
+    tokio::task::block_in_place(|| command.output()).context("the command does not start")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_enough_is_no_trouble_and_a_full_disk_is() -> Result<()> {
+    let world = World::start().await?;
+    for (part, words) in [
+        (Part::Gateway, &["runners"][..]),
+        (Part::Gateway, &["config-keys"]),
+        (Part::Gateway, &["openapi"]),
+        (Part::Runner, &["list"]),
+        (Part::Runner, &["config-keys"]),
+        (Part::Runner, &["drain", "--off"]),
+        (Part::Runner, &["uninstall", "--dry-run"]),
+    ] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let output = into(&world, part, words, writer).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{words:?}: {said}");
+        let full = File::options().write(true).open("/dev/full")?;
+        let output = into(&world, part, words, full).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("No space left"), "{said}");
+    }
     Ok(())
 }
