@@ -43,6 +43,8 @@ const STEPS: [Step; 11] = [
         process::run(workspace.cargo("clippy").args([
             "--workspace",
             "--all-targets",
+            // What the build of the tests leaves out, among them.
+            "--all-features",
             "--locked",
             "--",
             "-Dwarnings",
