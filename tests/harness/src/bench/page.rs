@@ -197,21 +197,21 @@ fn aims(figures: &Figures) -> Vec<Aim> {
             figures.recovery.adopted.most(),
             ADOPTED_MAX,
             "ms",
-            String::new(),
+            spread(&figures.recovery.adopted),
         ),
         aim(
             "death of a claude → the next one, the slowest",
             figures.recovery.resumed.most(),
             RESUMED_MAX,
             "ms",
-            String::new(),
+            spread(&figures.recovery.resumed),
         ),
         aim(
             "delay of a thread by a long queue in another, the slowest",
             figures.recovery.beside.most() - figures.recovery.alone.median(),
             DELAYED_MAX,
             "ms",
-            String::new(),
+            spread(&figures.recovery.beside),
         ),
     ];
     aims.extend(several_aims(&figures.several));
@@ -228,6 +228,12 @@ fn growth(costs: &[Cost]) -> f64 {
     let (Some(first), Some(last)) = (costs.first(), costs.last()) else { return 0.0 };
     let times = |cost: fn(&Cost) -> f64| cost(last) / cost(first).max(f64::MIN_POSITIVE);
     times(whole_ms).max(times(|cost| cost.answer.median()))
+}
+
+/// How far the slowest is from the others.
+fn spread(samples: &Samples) -> String {
+    let [p50, p95] = [50, 95].map(|percent| samples.percentile(percent));
+    format!("Of {}, half took {p50:.0} ms, and 95 of 100 took {p95:.0} ms.", samples.count())
 }
 
 fn grown(costs: &[Cost]) -> String {
@@ -340,12 +346,14 @@ fn burst(burst: &Burst) -> String {
 }
 
 fn recovery(recovery: &Recovery) -> Vec<String> {
-    let Recovery { adopted, resumed, alone, beside, queued, missed: _ } = recovery;
+    let Recovery { adopted, resumed, alone, amid, beside, queued, missed: _ } = recovery;
+    let after = format!("the same, written right after {queued} messages in another thread");
     let behind = format!("the same with {queued} messages waiting in another thread");
     [
         ("start of a killed runner → post of the answer that was ready", adopted),
         ("death of a claude → the next one's exec", resumed),
         ("message → answer, with nothing else to do", alone),
+        (after.as_str(), amid),
         (behind.as_str(), beside),
     ]
     .map(|(what, samples)| percentiles(what, samples))
@@ -383,7 +391,7 @@ fn several_aims(several: &Several) -> Vec<Aim> {
             reached: samples.most(),
             most,
             unit: "ms",
-            why: String::new(),
+            why: spread(samples),
         })
         .collect()
 }
@@ -489,6 +497,7 @@ mod tests {
         assert!(page.contains("| cost by threads | 1.4 × | ≤ 1.5 × | met |"), "{page}");
         assert!(page.contains("| cost by runners | 2.2 × | ≤ 1.5 × | **missed** |"), "{page}");
         assert!(page.contains("ready, the slowest | 1001.0 ms | ≤ 1000.0 ms | **missed** |"));
+        assert!(page.contains("was ready, the slowest**: Of 1, half took 1001 ms"), "{page}");
         assert!(page.contains("next one, the slowest | 5000.0 ms | ≤ 5000.0 ms | met |"), "{page}");
         assert!(page.contains("another, the slowest | 100.0 ms | ≤ 1000.0 ms | met |"), "{page}");
         assert!(page.contains("by another, the slowest | 3001.0 ms | ≤ 3000.0 ms | **missed** |"));

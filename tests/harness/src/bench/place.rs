@@ -211,6 +211,19 @@ impl Place {
         }
     }
 
+    /// Waits until each of these messages has its mark: it is taken.
+    ///
+    /// # Errors
+    ///
+    /// When they do not get one.
+    pub(crate) async fn marked(&self, messages: &[MessageId]) -> Result<()> {
+        let are_marked = |view: &View<'_>| {
+            messages.iter().all(|message| !view.guild.reactions(*message).is_empty()).then_some(())
+        };
+        let marked = self.discord().wait_for("marks", PATIENCE, are_marked).await;
+        marked.ok().with_context(|| format!("a message has no mark\n{}", self.stack.tails()))
+    }
+
     /// How many posts of the bot a thread has.
     pub(crate) fn posts(&self, thread: ChannelId) -> usize {
         self.discord().view(|view| posts(view, thread))

@@ -36,7 +36,9 @@ pub(crate) struct Recovery {
     pub(crate) resumed: Samples,
     /// From a message to its answer with nothing else to do.
     pub(crate) alone: Samples,
-    /// The same while many messages wait in another thread.
+    /// The same, written in the moment after many messages of another thread.
+    pub(crate) amid: Samples,
+    /// The same while all of these wait.
     pub(crate) beside: Samples,
     /// How many wait there.
     pub(crate) queued: usize,
@@ -73,9 +75,9 @@ pub(crate) async fn measure(tries: Tries) -> Result<Recovery> {
     place.noted()?;
     place.say(threads[0], "[[wait queue]] [[say Done.]]")?;
     place.until_waiting(1).await?;
-    for _ in 0..tries.queued {
-        place.ask(threads[0])?;
-    }
+    let queued = (0..tries.queued).map(|_| place.ask(threads[0])).collect::<Result<Vec<_>>>()?;
+    recovery.amid = follow_ups(&mut place, threads[1], 1).await?;
+    place.marked(&queued).await?;
     recovery.beside = follow_ups(&mut place, threads[1], tries.others).await?;
     place.end().await?;
     recovery.missed = missed(tries.missed).await?;
